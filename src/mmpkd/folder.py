@@ -1,0 +1,108 @@
+"""Where things lie in a run folder. Every room reads and writes through these names, and only these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """One cell of the plan: one arm trained with one seed."""
+
+    path: Path
+
+    @property
+    def student(self) -> Path:
+        """The deployable student: ``weights.safetensors`` and ``student.json``, nothing else needed."""
+        return self.path / "student"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last finished epoch, from which a killed training goes on; removed when training is done."""
+        return self.path / "checkpoint"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch: losses by name, learning rate, validation metric, seconds."""
+        return self.path / "history.parquet"
+
+    @property
+    def predictions(self) -> Path:
+        """One row a (case, finding) of validation and test: ``case``, ``split``, ``finding``, ``probability``."""
+        return self.path / "predictions.parquet"
+
+    def maps(self, method: str) -> Path:
+        """Token maps of the cases with an ROI, half precision, one file a method."""
+        return self.path / f"maps-{method}.safetensors"
+
+    @property
+    def localisation(self) -> Path:
+        """One row a score: ``case``, ``finding``, ``method``, ``policy``, ``metric``, ``value``."""
+        return self.path / "localisation.parquet"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one study's run."""
+
+    path: Path
+
+    @property
+    def study(self) -> Path:
+        """The fully resolved study file."""
+        return self.path / "study.yaml"
+
+    @property
+    def run(self) -> Path:
+        """What ran: study fingerprint, versions, machine, plan."""
+        return self.path / "run.json"
+
+    @property
+    def cases(self) -> Path:
+        """One row a case of the cohort: ``case``, ``patient`` (hashed), ``split``."""
+        return self.path / "cases.parquet"
+
+    @property
+    def cohort(self) -> Path:
+        """The cohort's summary, as `mmpkd check` prints it."""
+        return self.path / "cohort.json"
+
+    @property
+    def soft_labels(self) -> Path:
+        """The teacher's soft labels."""
+        return self.path / "soft_labels.parquet"
+
+    @property
+    def teacher(self) -> Path:
+        """The teacher's scores: discrimination, calibration, entropy, warnings."""
+        return self.path / "teacher.json"
+
+    @property
+    def baselines(self) -> Path:
+        """Localisation scores of pictures-blind baselines, in the columns of a cell's localisation table."""
+        return self.path / "baselines.parquet"
+
+    @property
+    def comparison(self) -> Path:
+        """Estimates and intervals per arm and per difference of arms."""
+        return self.path / "comparison.parquet"
+
+    @property
+    def verdict(self) -> Path:
+        """The verdict in words, with the endpoints that it rests on."""
+        return self.path / "verdict.json"
+
+    @property
+    def gallery(self) -> Path:
+        """The report's example cases: images, ROIs and maps, one npz-free safetensors file."""
+        return self.path / "gallery.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained HTML report."""
+        return self.path / "report.html"
+
+    def cell(self, arm: str, seed: int) -> CellFolder:
+        """Return the folder of one (arm, seed)."""
+        return CellFolder(self.path / "cells" / arm / f"seed-{seed}")

@@ -1,0 +1,48 @@
+"""Names in a study file (teacher kinds, map methods, arms) become objects here, and only here.
+
+Built-in names point at ``module:attribute`` strings, so that nothing heavy is imported before it is used;
+a user's own package adds names through the entry-point group ``mmpkd.<kind>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from mmpkd.errors import InputError, did_you_mean
+
+BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    "teachers": {
+        "tfidf": "mmpkd.teach.text:TfidfTeacher",
+        "encoder": "mmpkd.teach.encoder:EncoderTeacher",
+        "tabular": "mmpkd.teach.tabular:TabularTeacher",
+        "fusion": "mmpkd.teach.fusion:FusionTeacher",
+        "precomputed": "mmpkd.teach.precomputed:PrecomputedTeacher",
+    },
+    "arms": {
+        "hard": "mmpkd.distil.arms:hard",
+        "mmpkd": "mmpkd.distil.arms:mmpkd",
+    },
+    "maps": {
+        "attention": "mmpkd.attribute.attention:LastBlockAttention",
+        "patch": "mmpkd.attribute.patch:PatchLogits",
+    },
+}
+
+
+def names(kind: str) -> list[str]:
+    """Return every known name of a kind, built in or from entry points, sorted."""
+    return sorted({*BUILT_IN.get(kind, {}), *(entry.name for entry in entry_points(group=f"mmpkd.{kind}"))})
+
+
+def load(kind: str, name: str) -> Any:
+    """Return the object registered under ``name``; an unknown name is an :class:`InputError`."""
+    target = BUILT_IN.get(kind, {}).get(name)
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        return getattr(import_module(module), attribute)
+    for entry in entry_points(group=f"mmpkd.{kind}", name=name):
+        return entry.load()
+    raise InputError(f"there is no {name!r} among the {kind}{did_you_mean(name, names(kind))}")
