@@ -1,0 +1,148 @@
+"""One cell of the plan, one arm with one seed: train, predict, map, score. Each step is skipped once it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from mmpkd import registry
+from mmpkd.attribute.attribute import TokenMaps
+from mmpkd.cohort.cohort import Cohort
+from mmpkd.cohort.image_set import ImageSet
+from mmpkd.errors import InputError
+from mmpkd.files import write_table
+from mmpkd.folder import CellFolder
+from mmpkd.progress import SILENT, Progress
+from mmpkd.study.inputs import evaluation_positions, localised_positions
+from mmpkd.study.localise import COLUMNS, Target, roi_targets, score_maps
+from mmpkd.study.settings import StudySettings
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """All that the cells of a study share. It holds no privileged information: only the soft labels' logits.
+
+    Args:
+        study: Resolved settings.
+        cohort: The cohort without text and metadata.
+        images: Decoded images in the cohort's order.
+        soft_logits: (cases, findings), NaN where the teacher says nothing; ``None`` before `teach` has run.
+        provenance: What a student's file says of its making.
+    """
+
+    study: StudySettings
+    cohort: Cohort
+    images: ImageSet
+    soft_logits: np.ndarray | None
+    provenance: Mapping[str, object]
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """The ROIs to be found in the test split."""
+        positions = localised_positions(self.cohort)
+        return list(roi_targets(self.cohort, self.images, positions, self.study.evaluate.max_side_px))
+
+
+def run_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progress: Progress = SILENT) -> None:
+    """Run what is not yet there of one cell."""
+    distil_cell(work, arm, seed, folder, progress)
+    predict_cell(work, folder)
+    attribute_cell(work, folder)
+    evaluate_cell(work, folder)
+
+
+def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progress: Progress = SILENT) -> None:
+    """Train the student of one arm and seed, or go on with a killed training."""
+    if folder.history.is_file():
+        return
+    from mmpkd.distil.checkpoint import save_student
+    from mmpkd.distil.loop import train
+
+    study, cohort = work.study, work.cohort
+    chosen = study.arms[arm]
+    make_targets = registry.load("arms", chosen.kind)
+    rng = np.random.default_rng([seed, 0x5EED])
+    targets = make_targets(cohort.labels, work.soft_logits, chosen.objective, rng)
+    trained = train(
+        study.student,
+        study.training,
+        targets,
+        work.images,
+        train_positions=np.flatnonzero(cohort.in_split("train")),
+        val_positions=np.flatnonzero(cohort.in_split("val")),
+        val_labels=cohort.labels[cohort.in_split("val")],
+        findings=cohort.findings,
+        seed=seed,
+        folder=folder,
+        progress=progress,
+    )
+    save_student(trained.student, folder.student, {**work.provenance, "arm": arm, "seed": seed})
+    write_table(folder.history, trained.history, work.provenance)
+
+
+def predict_cell(work: CellWork, folder: CellFolder) -> None:
+    """Write the student's probabilities of validation and test cases."""
+    if folder.predictions.is_file():
+        return
+    from mmpkd.distil.checkpoint import load_student
+    from mmpkd.distil.predict import predict_probabilities
+
+    student = load_student(folder.student)
+    cases = work.cohort.cases
+    positions = evaluation_positions(work.cohort)
+    probabilities = predict_probabilities(student, work.images, positions)
+    findings = list(work.cohort.findings)
+    table = pd.DataFrame(
+        {
+            "case": np.repeat(cases.index.to_numpy()[positions], len(findings)),
+            "split": np.repeat(cases["split"].to_numpy()[positions], len(findings)),
+            "finding": np.tile(np.asarray(findings, dtype=object), len(positions)),
+            "probability": np.asarray(probabilities, np.float32).ravel(),
+        }
+    )
+    write_table(folder.predictions, table, work.provenance)
+
+
+def attribute_cell(work: CellWork, folder: CellFolder) -> None:
+    """Write the student's token maps of the test cases that have an ROI."""
+    methods = map_methods(work.study)
+    positions = localised_positions(work.cohort)
+    if not len(positions) or all(folder.maps(method).is_file() for method in methods):
+        return
+    from mmpkd.attribute.attribute import token_maps
+    from mmpkd.distil.checkpoint import load_student
+    from mmpkd.study.map_file import write_maps
+
+    student = load_student(folder.student)
+    for method in methods:
+        maps = token_maps(student, work.images, positions, method)
+        write_maps(folder.maps(method), maps, work.provenance)
+
+
+def evaluate_cell(work: CellWork, folder: CellFolder) -> None:
+    """Score the token maps against the ROIs (an empty table where the cohort has none)."""
+    if folder.localisation.is_file():
+        return
+    from mmpkd.study.map_file import read_maps
+
+    positions = localised_positions(work.cohort)
+    tables = []
+    for method in map_methods(work.study) if len(positions) else ():
+        path = folder.maps(method)
+        if not path.is_file():
+            raise InputError(f"{path}: the maps are missing; run `mmpkd attribute` first.")
+        maps: TokenMaps = read_maps(path)
+        tables.append(score_maps(work.targets, maps, positions, work.images, work.study.evaluate.policies))
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    write_table(folder.localisation, table, work.provenance)
+
+
+def map_methods(study: StudySettings) -> tuple[str, ...]:
+    """Return the map methods of a study: those named, else the one that belongs to the student's head."""
+    from mmpkd.attribute.attribute import DEFAULT_METHOD
+
+    return study.evaluate.maps or (DEFAULT_METHOD[study.student.head],)

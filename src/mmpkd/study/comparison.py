@@ -1,0 +1,86 @@
+"""Joins the cells' tables with labels and baselines, and hands them to `compare`, which knows only arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from mmpkd.compare.compare import Endpoint, compare_arms
+from mmpkd.compare.verdict import verdict
+from mmpkd.errors import InputError
+from mmpkd.files import read_json, read_table, write_json, write_table
+from mmpkd.folder import RunFolder
+from mmpkd.study.cell import CellWork, map_methods
+from mmpkd.study.localise import COLUMNS, roi_targets, score_baselines
+from mmpkd.study.settings import StudySettings
+
+
+def write_baselines(work: CellWork, folder: RunFolder, method: str) -> None:
+    """Score chance, the centre prior and the mean-ROI prior on the same ROIs as the students."""
+    table = pd.DataFrame(columns=["arm", *COLUMNS])
+    if work.targets:
+        known = np.flatnonzero(~work.cohort.in_split("test"))
+        prior = list(roi_targets(work.cohort, work.images, known, work.study.evaluate.max_side_px))
+        table = score_baselines(work.targets, prior, work.study.evaluate.policies, method)
+    write_table(folder.baselines, table, work.provenance)
+
+
+def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, int]]) -> None:
+    """Write the comparison table and the verdict."""
+    predictions = _of_cells(folder, cells, "predictions")
+    predictions = predictions[predictions["split"] == "test"].drop(columns="split")
+    localisation = _of_cells(folder, cells, "localisation")
+    baselines = read_table(folder.baselines)
+    settings = work.study.compare
+    endpoint = primary_endpoint(work.study)
+    comparison = compare_arms(
+        predictions,
+        test_labels(work),
+        localisation if len(localisation) else None,
+        baselines if len(baselines) else None,
+        reference_arm=settings.reference_arm if settings.reference_arm in work.study.arms else next(iter(work.study.arms)),
+        primary=endpoint,
+        replicates=settings.replicates,
+        level=settings.level,
+        seed=settings.seed,
+    )
+    write_table(folder.comparison, comparison, work.provenance)
+    teacher = read_json(folder.teacher) if folder.teacher.is_file() else {}
+    write_json(folder.verdict, verdict(comparison, endpoint, list(work.study.arms), teacher))
+
+
+def primary_endpoint(study: StudySettings) -> Endpoint:
+    """Return the endpoint that the study file names, its map method filled in."""
+    named = study.compare.primary
+    endpoint = Endpoint(
+        metric=named.metric, finding=named.finding, method=named.method, policy=named.policy, arm=named.arm
+    )
+    is_map_metric = named.metric not in ("auroc", "average_precision", "brier", "calibration_error")
+    return replace(endpoint, method=map_methods(study)[0]) if is_map_metric and not named.method else endpoint
+
+
+def test_labels(work: CellWork) -> pd.DataFrame:
+    """Return the evaluation labels of the test split, long: ``case``, ``patient``, ``finding``, ``label``."""
+    test = np.flatnonzero(work.cohort.in_split("test"))
+    cases, findings = work.cohort.cases.iloc[test], list(work.cohort.findings)
+    return pd.DataFrame(
+        {
+            "case": np.repeat(cases.index.to_numpy(), len(findings)),
+            "patient": np.repeat(cases["patient"].to_numpy(), len(findings)),
+            "finding": np.tile(np.asarray(findings, dtype=object), len(test)),
+            "label": work.cohort.evaluation_labels[test].ravel(),
+        }
+    )
+
+
+def _of_cells(folder: RunFolder, cells: Sequence[tuple[str, int]], what: str) -> pd.DataFrame:
+    tables = []
+    for arm, seed in cells:
+        path = getattr(folder.cell(arm, seed), what)
+        if not path.is_file():
+            raise InputError(f"{path}: is missing; run `mmpkd run` to finish the cells first.")
+        tables.append(read_table(path).assign(arm=arm, seed=seed))
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

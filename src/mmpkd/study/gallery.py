@@ -1,0 +1,89 @@
+"""The report's example cases: drawn at random among the test ROIs, never picked by how good a map looks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save_file
+
+from mmpkd.attribute.attribute import to_original_pixels
+from mmpkd.cohort.images import decode_image
+from mmpkd.files import read_table, written_whole
+from mmpkd.folder import RunFolder
+from mmpkd.study.cell import CellWork, map_methods
+from mmpkd.study.inputs import localised_positions
+from mmpkd.study.localise import Target
+from mmpkd.study.map_file import read_maps
+
+_CASES_A_FINDING = 2
+_MOST_CASES = 16
+
+
+def write_gallery(work: CellWork, folder: RunFolder) -> None:
+    """Write images, ROIs and every arm's map (first seed) of up to two test cases a finding.
+
+    Cases whose label is positive are drawn with a fixed seed. The file holds no case id and no path. A cohort
+    without test ROIs gets no gallery.
+    """
+    chosen = _draw(work)
+    if not chosen:
+        return
+    method, seed = map_methods(work.study)[0], work.study.seeds[0]
+    positions = [int(position) for position in localised_positions(work.cohort)]
+    tensors: dict[str, np.ndarray] = {}
+    entries: list[dict[str, object]] = [{} for _ in chosen]
+    labels = work.cohort.evaluation_labels
+    for index, target in enumerate(chosen):
+        label = labels[target.position, work.cohort.findings.index(target.finding)]
+        entries[index] = {
+            "finding": target.finding,
+            "label": None if np.isnan(label) else int(label),
+            "probabilities": {},
+        }
+        tensors[f"image/{index}"] = _picture(work, target)
+        tensors[f"roi/{index}"] = target.mask.astype(np.uint8)
+    for arm in work.study.arms:
+        cell = folder.cell(arm, seed)
+        maps = read_maps(cell.maps(method))
+        predicted = read_table(cell.predictions).set_index(["case", "finding"])["probability"]
+        for index, target in enumerate(chosen):
+            token_map = maps.values[positions.index(target.position), maps.findings.index(target.finding)]
+            pixels = to_original_pixels(token_map, work.images.geometry(target.position))
+            tensors[f"map/{arm}/{index}"] = _resized(pixels, target.mask.shape).astype(np.float16)
+            probabilities = entries[index]["probabilities"]
+            assert isinstance(probabilities, dict)  # noqa: S101  (for the type checker)
+            probabilities[arm] = round(float(predicted[(target.case, target.finding)]), 4)
+    with written_whole(folder.gallery) as temporary:
+        save_file(tensors, temporary, metadata={"gallery": json.dumps(entries)})
+
+
+def _draw(work: CellWork) -> list[Target]:
+    rng = np.random.default_rng(work.study.compare.seed)
+    labels = work.cohort.evaluation_labels
+    chosen: list[Target] = []
+    used: set[int] = set()
+    for column, finding in enumerate(work.cohort.findings):
+        of_finding = [t for t in work.targets if t.finding == finding and labels[t.position, column] == 1]
+        picked = 0
+        for index in rng.permutation(len(of_finding)):
+            target = of_finding[int(index)]
+            if target.position not in used and picked < _CASES_A_FINDING:
+                used.add(target.position)
+                chosen.append(target)
+                picked += 1
+    return chosen[:_MOST_CASES]
+
+
+def _picture(work: CellWork, target: Target) -> np.ndarray:
+    path = work.cohort.root / str(work.cohort.cases["image"].iloc[target.position])
+    grey = decode_image(path, channels=1)
+    return _resized(np.squeeze(grey).astype(np.float32), target.mask.shape).round().clip(0, 255).astype(np.uint8)
+
+
+def _resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.shape == shape:
+        return array
+    picture = Image.fromarray(np.ascontiguousarray(array, np.float32))
+    return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))

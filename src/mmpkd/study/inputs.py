@@ -1,0 +1,122 @@
+"""What every cell of a study needs, read once: the cohort's arrays and the decoded images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mmpkd.cohort.cache import cache_images
+from mmpkd.cohort.check import find_leaks, summarise
+from mmpkd.cohort.cohort import Cohort
+from mmpkd.cohort.image_set import ImageSet
+from mmpkd.cohort.read import read_cohort
+from mmpkd.cohort.rois import check_rois
+from mmpkd.errors import InputError
+from mmpkd.files import fingerprint
+from mmpkd.progress import SILENT, Progress
+from mmpkd.study.settings import StudySettings
+
+
+@dataclass(frozen=True)
+class StudyInputs:
+    """A cohort with its decoded images.
+
+    Args:
+        cohort: Only the cases whose image could be read.
+        images: In the order of the cohort's cases.
+        warnings: What a person should know; one sentence each.
+        summary: What is in the cohort, plain data.
+    """
+
+    cohort: Cohort
+    images: ImageSet
+    warnings: tuple[str, ...]
+    summary: dict[str, object]
+
+
+def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Progress = SILENT) -> StudyInputs:
+    """Read the table, decode the images (or find them in the cache), and check all of it.
+
+    Raises:
+        InputError: Every fatal problem of table, images and ROIs.
+    """
+    read = read_cohort(study.cohort, root)
+    cohort = read.cohort
+    if "image" not in cohort.cases or cohort.cases["image"].isna().all():
+        raise InputError("the cohort has no images: set `cohort.image`, or use `mmpkd teach`, which needs none.")
+    cached = cache_images(
+        cohort.cases["image"].tolist(),
+        root=root,
+        size_px=study.student.image_size_px,
+        channels=study.student.channels,
+        fit=study.images.fit,
+        cache_dir=study.images.cache or cache_dir,
+        progress=progress,
+        max_broken_share=study.images.max_broken_share,
+    )
+    warnings = [*read.warnings, *cached.problems]
+    kept = cached.rows >= 0
+    cohort = cohort.take(kept)
+    images = ImageSet(cached.pixels, cached.rows[kept], cached.sizes_px[kept], study.images.fit)
+    if cohort.rois is not None:
+        sizes = dict(zip(cohort.cases.index, map(tuple, images.sizes_px.tolist()), strict=True))
+        problems = check_rois(cohort.rois, sizes, root)
+        if problems:
+            raise InputError(problems)
+    digests = [digest for digest, keep in zip(cached.digests, kept, strict=True) if keep]
+    warnings += find_leaks(cohort, digests)
+    summary = {**summarise(cohort), "warnings": warnings}
+    return StudyInputs(cohort, images, tuple(warnings), summary)
+
+
+def study_fingerprint(study: StudySettings, root: Path) -> str:
+    """Return a hash of everything that decides the study's results: settings and the cohort's tables.
+
+    Execution, cache place and name are left out; images are keyed by content in their own cache.
+    """
+    data = replace_keys(study.to_data(), drop=("name", "execution"))
+    data["images"] = replace_keys(data["images"], drop=("cache",))
+    return fingerprint({"settings": data, "tables": [_digest(path) for path in table_paths(study, root)]})
+
+
+def table_paths(study: StudySettings, root: Path) -> list[Path]:
+    """Return the tables that the cohort's description names."""
+    paths = [root / path for path in study.cohort.table_names]
+    if study.cohort.rois is not None:
+        paths.append(root / study.cohort.rois.table)
+    return paths
+
+
+def replace_keys(data: dict[str, object], drop: Sequence[str]) -> dict[str, object]:
+    """Return a copy of ``data`` without the keys in ``drop``."""
+    return {key: value for key, value in data.items() if key not in drop}
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check `cohort.root` and the table.") from None
+
+
+def evaluation_positions(cohort: Cohort) -> np.ndarray:
+    """Return the positions of validation and test cases: those whose predictions are written."""
+    return np.flatnonzero(~cohort.in_split("train"))
+
+
+def localised_positions(cohort: Cohort) -> np.ndarray:
+    """Return the positions of test cases that have at least one ROI."""
+    if cohort.rois is None:
+        return np.zeros(0, np.int64)
+    with_roi = cohort.cases.index.isin(cohort.rois["case"])
+    return np.flatnonzero(with_roi & cohort.in_split("test"))
+
+
+def without_privileged(cohort: Cohort) -> Cohort:
+    """Return the cohort as the student's side may hold it: no text, no metadata."""
+    return replace(cohort, text=None, metadata=None)

@@ -1,0 +1,266 @@
+"""A study's run: each stage reads and writes the run folder, so any can be run, inspected or replaced alone.
+
+A stage whose output is there is not run again; every output is written whole; so a killed run goes on where it
+stopped and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+import mmpkd
+from mmpkd.cohort.read import ReadCohort, read_cohort
+from mmpkd.errors import InputError, did_you_mean
+from mmpkd.files import read_json, read_table, write_json, write_table, write_text
+from mmpkd.folder import CellFolder, RunFolder
+from mmpkd.progress import SILENT, Progress
+from mmpkd.study.cell import (
+    CellWork,
+    attribute_cell,
+    distil_cell,
+    evaluate_cell,
+    map_methods,
+    predict_cell,
+    run_cell,
+)
+from mmpkd.study.execute import Shares, run_jobs, share_machine
+from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
+from mmpkd.study.settings import StudySettings
+from mmpkd.teach.soft_labels import SoftLabels
+
+_REPORTED_PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "timm", "torch", "transformers")
+_STEPS = {"distil": distil_cell, "predict": predict_cell, "attribute": attribute_cell, "evaluate": evaluate_cell}
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """One cell for a worker: everything it needs, and nothing privileged."""
+
+    work: CellWork
+    arm: str
+    seed: int
+    folder: CellFolder
+
+    def __call__(self, progress: Progress = SILENT) -> None:
+        """Run what is not yet there of the cell."""
+        run_cell(self.work, self.arm, self.seed, self.folder, progress)
+
+
+class StudyRun:
+    """A study bound to its run folder.
+
+    Args:
+        study: Settings.
+        root: The cohort's root folder.
+        out: The run folder; made if it is not there, refused if it holds another study's run.
+        progress: Where to show progress.
+    """
+
+    def __init__(self, study: StudySettings, root: Path, out: Path, progress: Progress = SILENT) -> None:
+        self.study, self.root, self.progress = study, root, progress
+        self.folder = RunFolder(out)
+        self.fingerprint = study_fingerprint(study, root)
+        self.provenance = {"mmpkd": mmpkd.__version__, "study": self.fingerprint}
+
+    @property
+    def cells(self) -> list[tuple[str, int]]:
+        """The plan: every (arm, seed), seeds first so that arms can be compared early."""
+        return [(arm, seed) for seed in self.study.seeds for arm in self.study.arms]
+
+    @cached_property
+    def shares(self) -> Shares:
+        """Workers and threads: those of the run's start, so that a resumed run computes the same bits."""
+        if self.folder.run.is_file():
+            started = read_json(self.folder.run)
+            return Shares(started["workers"], started["threads"])
+        return share_machine(self.study.execution, len(self.cells))
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the run folder for this process, after making sure that it is this study's.
+
+        Raises:
+            InputError: The folder holds another study's run, or another process is at work in it.
+        """
+        if self.folder.run.is_file():
+            found = read_json(self.folder.run)["study_fingerprint"]
+            if found != self.fingerprint:
+                raise InputError(
+                    f"{self.folder.path}: holds the run of another study, or of this one before its settings or tables "
+                    "changed; choose another folder with --out, or delete this one."
+                )
+        else:
+            stray = sorted(p.name for p in self.folder.path.iterdir()) if self.folder.path.is_dir() else []
+            if any(name not in (".lock", "cache", "cohort") for name in stray):
+                raise InputError(
+                    f"{self.folder.path}: is not empty and holds no run of mmpkd (there is {stray[0]!r}); choose "
+                    "another folder with --out."
+                )
+            self._write_start()
+        lock = FileLock(self.folder.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{self.folder.path}: another process is running this study; wait for it.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _write_start(self) -> None:
+        write_text(self.folder.study, self.study.to_yaml())
+        start = {
+            "study_fingerprint": self.fingerprint,
+            "mmpkd_version": mmpkd.__version__,
+            "versions": {name: version(name) for name in _REPORTED_PACKAGES},
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "arms": list(self.study.arms),
+            "seeds": list(self.study.seeds),
+            "workers": self.shares.workers,
+            "threads": self.shares.threads,
+            "seconds": {},
+        }
+        write_json(self.folder.run, start)
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        """Add the stage's wall time to run.json (a resumed stage adds to what it took before)."""
+        begin = time.monotonic()
+        yield
+        record = read_json(self.folder.run)
+        taken = record["seconds"].get(stage, 0.0) + time.monotonic() - begin
+        record["seconds"][stage] = round(taken, 1)
+        write_json(self.folder.run, record)
+
+    @cached_property
+    def table(self) -> ReadCohort:
+        """The cohort's table alone: enough for the teacher, which sees no image."""
+        return read_cohort(self.study.cohort, self.root)
+
+    @cached_property
+    def inputs(self) -> StudyInputs:
+        """The cohort with its decoded images."""
+        return read_inputs(self.study, self.root, self.folder.path.parent / "cache", self.progress)
+
+    @cached_property
+    def work(self) -> CellWork:
+        """What the cells share."""
+        soft = None
+        if self.folder.soft_labels.is_file():
+            cohort = self.inputs.cohort
+            soft = SoftLabels.read(self.folder.soft_labels).matrix(cohort.cases.index, cohort.findings)
+        elif any(arm.kind != "hard" for arm in self.study.arms.values()):
+            raise InputError(f"{self.folder.soft_labels}: the soft labels are missing; run `mmpkd teach` first.")
+        return CellWork(self.study, without_privileged(self.inputs.cohort), self.inputs.images, soft, self.provenance)
+
+    def cohort(self) -> None:
+        """Read and check the cohort, decode its images, write what is in it."""
+        if self.folder.cohort.is_file() and self.folder.cases.is_file():
+            return
+        with self._timed("cohort"):
+            cases = self.inputs.cohort.cases
+            table = pd.DataFrame(
+                {
+                    "case": cases.index.to_numpy(),
+                    "patient": [self._hashed(patient) for patient in cases["patient"]],
+                    "split": cases["split"].to_numpy(),
+                }
+            )
+            write_table(self.folder.cases, table, self.provenance)
+            write_json(self.folder.cohort, self.inputs.summary)
+
+    def _hashed(self, patient: str) -> str:
+        return hashlib.blake2b(f"{self.fingerprint}:{patient}".encode(), digest_size=8).hexdigest()
+
+    def teach(self) -> None:
+        """Fit the teacher and write its soft labels and scores. Needs no image."""
+        from mmpkd.study.teacher import teacher_record
+        from mmpkd.teach.crossfit import teach
+
+        with self._timed("teach"):
+            if not self.folder.soft_labels.is_file():
+                taught = teach(
+                    self.table.cohort, self.study.teach, self.progress, folder=self.folder.path / "teacher-folds"
+                )
+                write_json(self.folder.teacher, teacher_record(self.table.cohort, self.study, taught))
+                replace(taught.soft_labels, provenance={**taught.soft_labels.provenance, **self.provenance}).write(
+                    self.folder.soft_labels
+                )
+
+    def run_cells(self) -> None:
+        """Train, predict, map and score every cell that is not finished, several at a time."""
+        missing = [cell for cell in self.cells if not self.folder.cell(*cell).localisation.is_file()]
+        if not missing:
+            return
+        with self._timed("students"):
+            jobs = [CellJob(self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in missing]
+            run_jobs(jobs, self.shares, "students", self.study.training.epochs, self.progress)
+
+    def step(self, name: str, arms: Sequence[str] = (), seeds: Sequence[int] = ()) -> None:
+        """Run one step (``distil``, ``predict``, ``attribute`` or ``evaluate``) of the chosen cells here."""
+        for arm in arms:
+            if arm not in self.study.arms:
+                raise InputError(f"the study has no arm {arm!r}{did_you_mean(arm, self.study.arms)}")
+        chosen = [
+            (arm, seed) for arm, seed in self.cells if (not arms or arm in arms) and (not seeds or seed in seeds)
+        ]
+        jobs = [partial(_run_step, name, self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in chosen]
+        run_jobs(jobs, self.shares, name, self.study.training.epochs, self.progress)
+
+    def compare(self) -> None:
+        """Compare the arms, with the picture-blind baselines beside them, and write the verdict."""
+        from mmpkd.study.comparison import compare_study, write_baselines
+
+        if self.folder.verdict.is_file():
+            return
+        with self._timed("compare"):
+            if not self.folder.baselines.is_file():
+                write_baselines(self.work, self.folder, map_methods(self.study)[0])
+            compare_study(self.work, self.folder, self.cells)
+
+    def report(self) -> Path:
+        """Write the gallery and the report; always anew, since it is cheap."""
+        from mmpkd.report.build import write_report
+        from mmpkd.study.gallery import write_gallery
+
+        if not self.folder.gallery.is_file():
+            write_gallery(self.work, self.folder)
+        return write_report(self.folder)
+
+    def everything(self) -> Path:
+        """Run all stages that are not done and return the report's path."""
+        with self.claimed():
+            self.cohort()
+            self.teach()
+            self.run_cells()
+            self.compare()
+            return self.report()
+
+
+def _run_step(name: str, work: CellWork, arm: str, seed: int, folder: CellFolder, progress: Progress) -> None:
+    if name == "distil":
+        distil_cell(work, arm, seed, folder, progress)
+        predict_cell(work, folder)
+    elif not folder.history.is_file():
+        raise InputError(f"{folder.path}: this cell has no trained student; run `mmpkd distil` first.")
+    else:
+        _STEPS[name](work, folder)  # type: ignore[operator]
+
+
+def load_comparison(folder: RunFolder) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Return a finished run's comparison table and verdict."""
+    if not folder.verdict.is_file():
+        raise InputError(f"{folder.path}: no finished comparison is here; run `mmpkd run` first.")
+    return read_table(folder.comparison), read_json(folder.verdict)

@@ -1,0 +1,199 @@
+"""The study file: one short YAML that says what to run. Everything but the cohort has a default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from mmpkd.cohort.geometry import Fit
+from mmpkd.cohort.settings import CohortSettings
+from mmpkd.distil.settings import ObjectiveSettings, StudentSettings, TrainingSettings
+from mmpkd.errors import InputError
+from mmpkd.settings import Settings, read_yaml
+from mmpkd.teach.settings import TeachSettings
+
+
+class ArmSettings(Settings):
+    """One way to train a student.
+
+    Args:
+        kind: Registered arm (`hard`, `mmpkd`, ...); by default the arm's own name.
+        objective: λ, temperature and preset of this arm.
+    """
+
+    kind: str
+    objective: ObjectiveSettings = ObjectiveSettings()
+
+
+class EndpointSettings(Settings):
+    """The primary endpoint, named before the run: the difference between two arms in one metric.
+
+    Args:
+        arm: The arm in question; it is compared with ``compare.reference_arm``.
+        metric: For example ``auroc``, ``average_precision``, ``iou``, ``energy_enrichment``.
+        finding: A finding's name, or ``macro`` (the mean over findings).
+        policy: Threshold policy of a localisation metric that needs one, such as ``matched-area``.
+        method: Map method of a localisation metric; by default the one that belongs to the student's head.
+    """
+
+    arm: str = "mmpkd"
+    metric: str = "auroc"
+    finding: str = "macro"
+    policy: str = ""
+    method: str = ""
+
+
+class EvaluateSettings(Settings):
+    """How maps are scored.
+
+    Args:
+        maps: Map methods; by default the one that belongs to the student's head.
+        policies: Threshold policies by name.
+        max_side_px: Maps and ROIs are compared in the geometry of the original image, on a canvas whose longer
+            side is at most this.
+    """
+
+    maps: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ("top-area=0.1", "matched-area")
+    max_side_px: int = Field(default=512, ge=16)
+
+
+class CompareSettings(Settings):
+    """How arms are compared: the reference arm, the primary endpoint, and the bootstrap."""
+
+    reference_arm: str = "hard"
+    primary: EndpointSettings = EndpointSettings()
+    replicates: int = Field(default=2000, ge=100)
+    level: float = Field(default=0.95, gt=0.5, lt=1.0)
+    seed: int = 0
+
+
+class ImageSettings(Settings):
+    """How images become the student's input, and where the decoded ones are kept.
+
+    Args:
+        fit: ``pad`` keeps the whole picture and its proportions, ``crop`` cuts the longer side, ``stretch``
+            distorts.
+        cache: Folder of decoded images, shared between studies; by default ``cache`` beside the run folder.
+        max_broken_share: A larger share of missing or broken images ends the run.
+    """
+
+    fit: Fit = "pad"
+    cache: Path | None = None
+    max_broken_share: float = Field(default=0.01, ge=0, le=1)
+
+
+class ExecutionSettings(Settings):
+    """Where the work is done; nothing here changes what is computed except the last bits of a float.
+
+    Args:
+        workers: Cells trained at the same time; ``auto``: one a core without a GPU, one in all with a GPU.
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    workers: int | Literal["auto"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def _arms(value: object) -> object:
+    """Accept a list of names, or a mapping from name to settings (the objective's settings directly)."""
+    if isinstance(value, (list, tuple)):
+        value = {name: {} for name in value}
+    if not isinstance(value, Mapping):
+        return value
+    arms: dict[str, Any] = {}
+    for name, given in value.items():
+        if isinstance(given, ArmSettings):
+            arms[name] = given
+            continue
+        entry = dict(given or {})
+        kind = entry.pop("kind", name)
+        arms[name] = {"kind": kind, "objective": entry.pop("objective", None) or entry}
+    return arms
+
+
+def _seeds(value: object) -> object:
+    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class StudySettings(Settings):
+    """A cohort, its arms, seeds and named endpoints: what ``mmpkd run`` runs.
+
+    Args:
+        name: For people.
+        cohort: The cohort's description, in place or as the path of its own YAML file.
+        teach: The teacher and how its soft labels are made.
+        student: Backbone, size and head.
+        training: Optimiser, augmentation, early stopping.
+        arms: A list of names, or a mapping from name to its objective.
+        seeds: Replicates of each arm: a number, or a list.
+        images: Fit and cache.
+        evaluate: Map methods and threshold policies.
+        compare: Reference arm, primary endpoint, bootstrap.
+        execution: Workers and device.
+    """
+
+    name: str = "study"
+    cohort: CohortSettings
+    teach: TeachSettings = TeachSettings()
+    student: StudentSettings = StudentSettings()
+    training: TrainingSettings = TrainingSettings()
+    arms: Annotated[dict[str, ArmSettings], BeforeValidator(_arms)] = Field(
+        default={"hard": ArmSettings(kind="hard"), "mmpkd": ArmSettings(kind="mmpkd")}, min_length=1
+    )
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)] = Field(default=(0, 1, 2), min_length=1)
+    images: ImageSettings = ImageSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    compare: CompareSettings = CompareSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is given twice; replicates need different seeds")
+        if min(seeds) < 0:
+            raise ValueError("seeds are whole numbers from 0")
+        return seeds
+
+    @field_validator("arms")
+    @classmethod
+    def _arm_names_are_folder_names(cls, arms: dict[str, ArmSettings]) -> dict[str, ArmSettings]:
+        for name in arms:
+            if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+                raise ValueError(f"the arm {name!r} names a folder: use letters, digits, '-', '_' and '.'")
+        return arms
+
+    @model_validator(mode="after")
+    def _endpoint_arms_exist(self) -> StudySettings:
+        primary = self.compare.primary
+        if len(self.arms) > 1:
+            for role, arm in (("reference_arm", self.compare.reference_arm), ("primary.arm", primary.arm)):
+                if arm not in self.arms:
+                    raise ValueError(f"compare.{role} is {arm!r}, which is none of the arms {', '.join(self.arms)}")
+        return self
+
+
+def load_study(path: Path, root: Path | None = None) -> tuple[StudySettings, Path]:
+    """Read a study file and return its settings and the cohort's root folder, absolute.
+
+    Args:
+        path: The study YAML. Its ``cohort`` may be the path of another YAML, relative to it.
+        root: Overrides the cohort's ``root`` (``--root``).
+
+    Raises:
+        InputError: Every problem in the file, one sentence each.
+    """
+    data = read_yaml(path)
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: a study file is a mapping with at least 'cohort'; see docs/study-file.md.")
+    base = path.parent
+    if isinstance(data.get("cohort"), str):
+        cohort_path = base / data["cohort"]
+        data = {**data, "cohort": read_yaml(cohort_path)}
+        base = cohort_path.parent
+    study = StudySettings.from_data(data, source=str(path))
+    return study, (root if root is not None else base / study.cohort.root).resolve()
