@@ -1,0 +1,5 @@
+"""``python -m mmpkd``."""
+
+from mmpkd.cli import main
+
+main()
