@@ -65,6 +65,8 @@ class LastBlockAttention:
         with torch.no_grad():
             rows = _attention_rows(attention, captured[0].float(), from_class=student.settings.head == "class-token")
         height, width = student.grid
+        if student.settings.head != "class-token":
+            rows = rows[:, :, student.prefix_tokens :]
         patches = rows.mean(dim=(1, 2))[:, student.prefix_tokens :]  # (batch, patches)
         maps = patches.reshape(len(images), 1, height, width)
         return maps.expand(-1, len(student.findings), -1, -1)

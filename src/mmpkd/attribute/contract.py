@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from mmpkd.distil.student import Student
 
 
+@runtime_checkable
 class MapMethod(Protocol):
     """One way to say where a student looked.
 

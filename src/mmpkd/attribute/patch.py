@@ -7,6 +7,7 @@ from typing import final
 import torch
 from jaxtyping import Float
 
+from mmpkd.distil.heads import PatchHead
 from mmpkd.distil.student import Student
 
 
@@ -36,6 +37,8 @@ class PatchLogits:
         self, student: Student, images: Float[torch.Tensor, "batch channels size size"]
     ) -> Float[torch.Tensor, "batch findings rows columns"]:
         """Return the maps of all findings."""
+        if not isinstance(student.head, PatchHead):
+            raise TypeError("call refuse() first: this student has no patch head")
         with torch.no_grad():
-            logits = student.patch_logits(images)  # (batch, patches, findings)
+            logits = student.head.patch_logits(student.tokens(images).float())  # (batch, patches, findings)
         return logits.float().sigmoid().transpose(1, 2).unflatten(-1, student.grid)
