@@ -1,0 +1,84 @@
+"""From the image cache to the device: which cases make up each batch, and shipping their bytes.
+
+Order depends on (seed, epoch) only, so that a resumed training sees what an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from mmpkd.cohort.image_set import ImageSet
+
+_ORDER, _AUGMENT, _TORCH, _STUDENT = range(4)  # one stream of random numbers each
+
+
+def order_generator(seed: int, epoch: int) -> np.random.Generator:
+    """Return the generator that orders the cases of one epoch."""
+    return np.random.default_rng([seed, epoch, _ORDER])
+
+
+def augment_generator(seed: int, epoch: int) -> np.random.Generator:
+    """Return the generator that draws the augmentation of one epoch."""
+    return np.random.default_rng([seed, epoch, _AUGMENT])
+
+
+def dropout_seed(seed: int, epoch: int, process: int) -> int:
+    """Return torch's seed for dropout and stochastic depth in one epoch."""
+    return int(np.random.SeedSequence([seed, epoch, _TORCH, process]).generate_state(1)[0])
+
+
+def student_seed(seed: int) -> int:
+    """Return torch's seed for the student's initial weights: the same for every arm of a seed."""
+    return int(np.random.SeedSequence([seed, _STUDENT]).generate_state(1)[0])
+
+
+def epoch_batches(
+    cases: int, batch_size: int, seed: int, epoch: int, processes: int = 1
+) -> Int[np.ndarray, "steps batch"]:
+    """Return the rows of each batch of an epoch, in random order.
+
+    All batches have one size, so the last, incomplete one is left out: other cases in each epoch. With fewer
+    cases than ``batch_size`` there is one batch of them all (less a remainder over processes).
+    """
+    size = min(batch_size, cases // processes * processes)
+    steps = cases // size
+    return order_generator(seed, epoch).permutation(cases)[: steps * size].reshape(steps, size)
+
+
+class BatchFeeder:
+    """Gathers uint8 batches into reused buffers and ships them to a device.
+
+    Two buffers alternate, so that on a GPU one is filled while the other is still on its way.
+
+    Args:
+        images: Where the pixels lie.
+        device: Where they go.
+        batch_size: Most images a batch.
+    """
+
+    def __init__(self, images: ImageSet, device: torch.device, batch_size: int) -> None:
+        self._images, self._device = images, device
+        shape = (batch_size, images.channels, images.size_px, images.size_px)
+        self._on_gpu = device.type == "cuda"
+        self._buffers = [torch.empty(shape, dtype=torch.uint8, pin_memory=self._on_gpu) for _ in range(2)]
+        self._arrays = [buffer.numpy() for buffer in self._buffers]
+        self._shipped = [torch.cuda.Event() for _ in range(2)] if self._on_gpu else []
+        self._next = 0
+
+    def __call__(self, positions: Int[np.ndarray, " batch"]) -> UInt8[Tensor, "batch channels size size"]:
+        """Return the images at ``positions``. On a CPU it is the buffer itself: use it before the next but one."""
+        turn, count = self._next, len(positions)
+        self._next = 1 - turn
+        if self._on_gpu:
+            self._shipped[turn].synchronize()
+        self._images.batch(positions, out=self._arrays[turn][:count])
+        batch = self._buffers[turn][:count].to(self._device, non_blocking=True)
+        if self._on_gpu:
+            self._shipped[turn].record()
+        return batch

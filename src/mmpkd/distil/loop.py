@@ -1,0 +1,315 @@
+"""The training loop, whole: read it from :func:`train` down. Devices and processes are accelerate's.
+
+The teacher is not here: its soft labels are in the targets. Order, augmentation and dropout of an epoch depend
+on (seed, epoch) only, so that a killed training goes on from its last checkpoint and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mmpkd.cohort.cohort import Task
+from mmpkd.distil import augment, checkpoint
+from mmpkd.distil.arms import Targets
+from mmpkd.distil.batches import BatchFeeder, augment_generator, dropout_seed, epoch_batches, student_seed
+from mmpkd.distil.criterion import Criterion, build_criterion
+from mmpkd.distil.identity import training_fingerprint
+from mmpkd.distil.optimizer import build_optimizer
+from mmpkd.distil.precision import Precision, choose_precision
+from mmpkd.distil.predict import check_images
+from mmpkd.distil.schedule import learning_rate
+from mmpkd.distil.settings import StudentSettings, TrainingSettings
+from mmpkd.distil.student import Student, build_student, explicit_attention
+from mmpkd.distil.validation import macro_auroc
+from mmpkd.errors import InputError
+from mmpkd.folder import CellFolder
+from mmpkd.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmpkd.cohort.image_set import ImageSet
+
+_ROWS_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """What :func:`train` returns.
+
+    Args:
+        student: With the weights of the best epoch, in evaluation mode.
+        history: One row an epoch: ``epoch`` (from 1), ``train_loss``, ``train_hard``, ``train_soft`` (the parts
+            without their weights, NaN where there are none), ``learning_rate`` (at its end), ``val_auroc``.
+        best_epoch: The epoch with the best validation metric; the last one where it is undefined throughout.
+    """
+
+    student: Student
+    history: pd.DataFrame
+    best_epoch: int
+
+
+def train(
+    student_settings: StudentSettings,
+    training: TrainingSettings,
+    targets: Targets,
+    images: ImageSet,
+    train_positions: Int[np.ndarray, " train"],
+    val_positions: Int[np.ndarray, " val"],
+    val_labels: Float[np.ndarray, "val findings"],
+    findings: Sequence[str],
+    seed: int,
+    folder: CellFolder | None = None,
+    progress: Progress = SILENT,
+    task: Task = "multi-label",
+) -> TrainedStudent:
+    """Train one student, or go on with a killed training of the same.
+
+    Args:
+        student_settings: The student to build.
+        training: The recipe.
+        targets: What the arm teaches, one row a case of ``images``; only training rows are read.
+        images: The cohort's images, at the student's size and channels.
+        train_positions: Cases that train.
+        val_positions: Cases that choose the best epoch.
+        val_labels: Their labels, NaN where missing.
+        findings: Names of the labels, in order.
+        seed: One replicate: initial weights, order, augmentation and dropout. Arms of one seed share them.
+        folder: Where checkpoints go; ``None`` writes none. Remove them with
+            :func:`mmpkd.distil.checkpoint.discard_state` once the student is saved.
+        progress: Advances once an epoch.
+        task: ``multi-label`` or ``multi-class``.
+
+    Raises:
+        InputError: Settings that do not fit images or findings, no labelled training case, a checkpoint of another
+            training, or a loss that became non-finite (the sentence names the batch's cases).
+    """
+    if len(targets) != len(images):
+        raise ValueError(f"targets have {len(targets)} rows but there are {len(images)} cases")
+    taught = targets.take(train_positions)
+    if np.isnan(taught.hard).all() and np.isnan(taught.soft_logits).all():
+        raise InputError(
+            "no training case has a label or a soft label; check the split and the label columns."
+        )
+    accelerator = Accelerator(
+        mixed_precision="no"
+    )  # autocast is our own: accelerate's is set once per process
+    with torch.random.fork_rng(devices=[accelerator.device] if accelerator.device.type == "cuda" else []):
+        torch.manual_seed(student_seed(seed))
+        student = build_student(student_settings, findings, task, images.fit)
+        check_images(student, images)
+        run = _Run(accelerator, student, training, taught, images, train_positions, seed)
+        fingerprint = training_fingerprint(
+            student_settings,
+            training,
+            taught,
+            train_positions,
+            val_positions,
+            val_labels,
+            findings,
+            task,
+            seed,
+        )
+        with explicit_attention(student, run.precision.explicit_attention):
+            state = _train_epochs(run, val_positions, val_labels, fingerprint, folder, progress)
+    student.load_state_dict(state.best)
+    return TrainedStudent(
+        student.eval(), pd.DataFrame(state.history).astype({"epoch": "int64"}), state.best_epoch
+    )
+
+
+def _train_epochs(
+    run: _Run,
+    val_positions: Int[np.ndarray, " val"],
+    val_labels: Float[np.ndarray, "val findings"],
+    fingerprint: str,
+    folder: CellFolder | None,
+    progress: Progress,
+) -> checkpoint.TrainingState:
+    """Train epoch after epoch from the last checkpoint on, keeping the best weights."""
+    state = checkpoint.TrainingState(0, 0, {}, [])
+    if folder is not None:
+        state = checkpoint.load_state(folder.checkpoint, fingerprint, run.student, run.optimizer) or state
+    saved_at, epochs = time.monotonic(), run.training.epochs
+    with progress.bar("training", epochs) as advance:
+        advance(state.epoch)
+        while state.epoch < epochs and not _has_stopped(state, run.training.patience):
+            row = run.train_epoch(state.epoch)
+            row["val_auroc"] = macro_auroc(val_labels, run.predict(val_positions))
+            state = _with_epoch(state, row, run.student)
+            advance(1)
+            due = time.monotonic() - saved_at >= run.training.checkpoint_every_s or state.epoch == epochs
+            if folder is not None and due and run.accelerator.is_main_process:
+                checkpoint.save_state(folder.checkpoint, fingerprint, state, run.student, run.optimizer)
+                saved_at = time.monotonic()
+    return state
+
+
+def _with_epoch(
+    state: checkpoint.TrainingState, row: dict[str, float], student: Student
+) -> checkpoint.TrainingState:
+    """Return the state after one more epoch; while no epoch has a metric, the latest counts as the best."""
+    history, epoch = [*state.history, row], state.epoch + 1
+    before = state.history[state.best_epoch - 1]["val_auroc"] if state.best_epoch else math.nan
+    if not (math.isnan(before) or row["val_auroc"] > before):
+        return checkpoint.TrainingState(epoch, state.best_epoch, state.best, history)
+    best = {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
+    return checkpoint.TrainingState(epoch, epoch, best, history)
+
+
+def _has_stopped(state: checkpoint.TrainingState, patience: int | None) -> bool:
+    return patience is not None and state.epoch - state.best_epoch >= patience
+
+
+class _Run:
+    """One training's student, optimiser and data; :meth:`train_epoch` is the loop itself."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        student: Student,
+        training: TrainingSettings,
+        targets: Targets,
+        images: ImageSet,
+        positions: Int[np.ndarray, " train"],
+        seed: int,
+    ) -> None:
+        self.accelerator, self.student, self.training = accelerator, student, training
+        self.targets, self.positions, self.seed = targets, positions, seed
+        self.device: torch.device = accelerator.device
+        self.processes, self.process = int(accelerator.num_processes), int(accelerator.process_index)
+        if training.batch_size % self.processes or len(positions) < self.processes:
+            raise InputError(
+                f"training.batch_size: {training.batch_size} images (of {len(positions)} training cases) do not share "
+                f"out over {self.processes} processes; make it a multiple of {self.processes}."
+            )
+        self.precision: Precision = choose_precision(training.precision, self.device)
+        self.model: nn.Module = accelerator.prepare(student)
+        self.optimizer = build_optimizer(student, training)
+        self.feed = BatchFeeder(images, self.device, training.batch_size)
+        self.criterion: Criterion | None = None
+        self.step_loss: Callable[..., tuple[Tensor, Tensor]] = self._step_loss
+        if training.compile:
+            self.step_loss = torch.compile(self._step_loss)
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Train one epoch (from 0) and return its row of the history."""
+        training, batches = self.training, self._batches(epoch)
+        steps = len(batches)
+        self._set_criterion(epoch)
+        torch.manual_seed(dropout_seed(self.seed, epoch, self.process))
+        self.model.train()
+        # kept on the device: looking at a number waits for the step that makes it
+        total, first_bad = torch.zeros((), device=self.device), torch.full((), steps, device=self.device)
+        parts: list[Tensor] = []
+        rate = 0.0
+        for step, (images, own, batch) in enumerate(self._load(epoch, batches)):
+            rate = self._set_learning_rate(epoch * steps + step, steps)
+            loss, logits = self.step_loss(images, own, batch)
+            self.accelerator.backward(loss)
+            if training.clip_norm is not None:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                total += loss
+                first_bad = torch.where(loss.isfinite(), first_bad, first_bad.clamp(max=step))
+                if step % training.log_every == 0 or step == steps - 1:
+                    parts.append(self._criterion.parts(logits, own))
+                    self._check_finite(first_bad, epoch, batches)
+        means = torch.cat([(total / steps).reshape(1), torch.stack(parts).nanmean(0)])
+        loss_mean, hard, soft = self.accelerator.reduce(means, "mean").tolist()
+        return {
+            "epoch": epoch + 1,
+            "train_loss": loss_mean,
+            "train_hard": hard,
+            "train_soft": soft,
+            "learning_rate": rate,
+        }
+
+    def _step_loss(self, images: Tensor, own: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
+        with self.precision.autocast(self.device):
+            logits = self.model(images)
+        return self._criterion.loss(logits, own, batch), logits.detach()
+
+    def _batches(self, epoch: int) -> Int[np.ndarray, "steps batch"]:
+        return epoch_batches(len(self.positions), self.training.batch_size, self.seed, epoch, self.processes)
+
+    def _load(
+        self, epoch: int, batches: Int[np.ndarray, "steps batch"]
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield normalised images of this process, and the target rows of this process and of the whole batch."""
+        share = batches.shape[1] // self.processes
+        own = slice(self.process * share, (self.process + 1) * share)
+        drawn = augment.draw(self.training.augment, batches.size, augment_generator(self.seed, epoch))
+        on_device = None
+        if drawn is not None:
+            on_device = torch.from_numpy(drawn.reshape(*batches.shape, -1)[:, own]).to(self.device)
+        rows = torch.from_numpy(batches).to(self.device)
+        for step, batch in enumerate(batches):
+            pixels = self.feed(self.positions[batch[own]])
+            images = pixels.float().div_(255.0)
+            if on_device is not None:
+                images = augment.apply(images, on_device[step])
+            yield self.student.normalise(images), rows[step, own], rows[step]
+
+    def _set_learning_rate(self, step: int, steps_an_epoch: int) -> float:
+        warmup = round(self.training.warmup_epochs * steps_an_epoch)
+        total = self.training.epochs * steps_an_epoch
+        rate = learning_rate(step, total, warmup, self.training.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _set_criterion(self, epoch: int) -> None:
+        if self.criterion is None or self.targets.objective.changes_over_epochs:
+            self.criterion = build_criterion(
+                self.targets,
+                self.student.findings,
+                self.student.task,
+                epoch,
+                self.training.epochs,
+                self.device,
+                self.processes,
+            )
+
+    @property
+    def _criterion(self) -> Criterion:
+        assert self.criterion is not None  # noqa: S101  (set at the start of each epoch)
+        return self.criterion
+
+    def _check_finite(self, first_bad: Tensor, epoch: int, batches: Int[np.ndarray, "steps batch"]) -> None:
+        step = int(self.accelerator.gather(first_bad.reshape(1)).min())
+        if step < len(batches):
+            cases = np.sort(self.positions[batches[step]])
+            more = f" and {len(cases) - _ROWS_SHOWN} more" if len(cases) > _ROWS_SHOWN else ""
+            raise InputError(
+                f"the loss became non-finite in epoch {epoch + 1}, step {step + 1} (cases at table positions "
+                f"{', '.join(str(case) for case in cases[:_ROWS_SHOWN])}{more}); lower training.learning_rate, set "
+                "training.clip_norm, or set training.precision to fp32."
+            )
+
+    def predict(self, positions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n findings"]:
+        """Return scores of cases in the training's precision, each process computing its share."""
+        count, size = len(positions), self.training.batch_size
+        share = -(-count // self.processes)
+        padded = np.resize(positions, share * self.processes) if count else positions
+        own = padded[self.process * share : (self.process + 1) * share]
+        self.model.eval()
+        scores = [torch.empty((0, len(self.student.findings)), device=self.device)]
+        with torch.inference_mode(), self.precision.autocast(self.device):
+            for start in range(0, len(own), size):
+                logits = self.student(self.student.prepare(self.feed(own[start : start + size])))
+                scores.append(logits.softmax(1) if self.student.task == "multi-class" else logits)
+        return np.asarray(self.accelerator.gather(torch.cat(scores))[:count].cpu().numpy())
