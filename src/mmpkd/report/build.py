@@ -1,0 +1,102 @@
+"""Puts the report together: reads the run folder, draws the figures, fills the template, writes one HTML file.
+
+The file loads nothing, holds no script, and holds no case id, path or report text. The same run folder gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from mmpkd.files import write_text
+from mmpkd.folder import RunFolder
+from mmpkd.report import panels
+from mmpkd.report.data import ReportData, read_report_data
+from mmpkd.report.glossary import METRICS, TERMS, describe_metric
+from mmpkd.report.tables import compared_arms, endpoint_table, finding_table, key_numbers
+
+SECTIONS = (
+    ("verdict", "Verdict"),
+    ("teacher", "Teacher"),
+    ("arms", "Arms"),
+    ("findings", "Findings"),
+    ("localisation", "Localisation"),
+    ("cases", "Cases"),
+    ("training", "Training"),
+    ("cohort", "Cohort"),
+    ("run", "What ran"),
+    ("glossary", "Glossary"),
+)
+
+
+def write_report(run_folder: RunFolder) -> Path:
+    """Write the self-contained HTML report of a run folder and return its path.
+
+    Every file but ``study.yaml`` and ``run.json`` may be missing: its section then says what has not run.
+
+    Raises:
+        InputError: The folder is no run folder, a file in it is damaged, or the report cannot be written.
+    """
+    write_text(run_folder.report, render(read_report_data(run_folder)))
+    return run_folder.report
+
+
+def render(data: ReportData) -> str:
+    """Return the report as HTML."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    package = files("mmpkd.report")
+    template = environment.from_string(package.joinpath("template.html.j2").read_text(encoding="utf-8"))
+    style = package.joinpath("style.css").read_text(encoding="utf-8")
+    return template.render(style=Markup(style), **_context(data))  # noqa: S704  (our own file)
+
+
+def _context(data: ReportData) -> dict[str, Any]:
+    return {
+        "name": str((data.cohort or {}).get("name") or data.study.get("name") or "study"),
+        "sections": SECTIONS,
+        "intervals": _interval_words(data),
+        "verdict": data.verdict,
+        "tiles": key_numbers(data),
+        "teacher": panels.teacher_panel(data),
+        "arms": compared_arms(data),
+        "arm_styles": panels.arm_styles(data),
+        "endpoints": endpoint_table(data),
+        "auroc_figures": panels.auroc_figures(data),
+        "auroc_table": finding_table(data, "auroc"),
+        "map_panels": panels.map_panels(data),
+        "example_cases": panels.example_cases(data),
+        "colour_bar": panels.colour_bar_uri() if data.gallery else "",
+        "training": panels.training_figures(data),
+        "cohort": panels.cohort_panel(data),
+        "run": panels.run_panel(data),
+        "settings_yaml": yaml.safe_dump(dict(data.study), sort_keys=False, allow_unicode=True, width=100),
+        "metrics": _metrics_used(data),
+        "terms": TERMS,
+    }
+
+
+def _interval_words(data: ReportData) -> str:
+    """Return ``95% intervals`` where the study says which, else ``intervals``."""
+    compare = data.study.get("compare")
+    levels = [compare.get(key) for key in ("confidence", "level")] if isinstance(compare, dict) else []
+    level = next((value for value in levels if isinstance(value, float) and 0 < value < 1), None)
+    return "intervals" if level is None else f"{100 * level:g}% intervals"
+
+
+def _metrics_used(data: ReportData) -> list[Any]:
+    """Return the definitions of the metrics that the report names, in the glossary's order."""
+    used = {row.metric for row in data.comparison}
+    if data.teacher is not None:
+        used |= {"auroc", "brier", "calibration_error"}
+    known = [metric for metric in METRICS if metric.name in used]
+    unknown = sorted(used - {metric.name for metric in METRICS})
+    return known + [describe_metric(name) for name in unknown]

@@ -1,0 +1,252 @@
+"""Lays the comparison's rows out as the report's tables and tiles. Formatting only: no number is computed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mmpkd.report.data import MACRO, Estimate, ReportData, Row
+from mmpkd.report.glossary import Metric, describe_metric, describe_policy, plain
+
+MINUS = "\u2212"
+NO_NUMBER = "\u2013"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table, ready to print."""
+
+    value: str
+    interval: str = ""
+    sure: bool = False  # a difference whose interval leaves out 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: what it is about, and one cell a column."""
+
+    label: str
+    better: str
+    primary: bool
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines that belong under one heading."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and groups of lines."""
+
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One key number: large, with what it is above and its interval or context below."""
+
+    label: str
+    value: str
+    detail: str = ""
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class MapSetting:
+    """One way in which maps were scored: a map method and a threshold policy."""
+
+    method: str
+    policy: str
+
+
+def show(value: float, digits: int = 3, signed: bool = False) -> str:
+    """Return a number with a true minus sign; a dash where it is undefined."""
+    if math.isnan(value):
+        return NO_NUMBER
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if signed and float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+def show_interval(estimate: Estimate, digits: int = 3, signed: bool = False) -> str:
+    """Return ``low to high``, or nothing where there is no interval."""
+    if not estimate.has_interval:
+        return ""
+    return f"{show(estimate.low, digits, signed)} to {show(estimate.high, digits, signed)}"
+
+
+def cell(estimate: Estimate | None, metric: Metric, signed: bool = False) -> Cell:
+    """Return an estimate as a table's cell."""
+    if estimate is None or not estimate.defined:
+        return Cell(NO_NUMBER)
+    excludes_zero = estimate.has_interval and (estimate.low > 0 or estimate.high < 0)
+    return Cell(
+        show(estimate.value, metric.digits, signed),
+        show_interval(estimate, metric.digits, signed),
+        sure=signed and excludes_zero,
+    )
+
+
+def estimate_of(rows: Iterable[Row]) -> Estimate | None:
+    """Return the estimate of the first row, if any."""
+    return next((row.estimate for row in rows), None)
+
+
+def compared_arms(data: ReportData) -> tuple[str, ...]:
+    """Return the arms in the order of the study, then any others that the comparison holds."""
+    found = [row.arm for row in data.comparison if row.kind == "arm"]
+    return tuple(dict.fromkeys([*data.arms, *found]))
+
+
+def differences_of(data: ReportData) -> tuple[tuple[str, str], ...]:
+    """Return the compared pairs (arm, reference arm), in order."""
+    return tuple(dict.fromkeys((row.arm, row.reference_arm) for row in data.select(kind="difference")))
+
+
+def map_settings(data: ReportData) -> tuple[MapSetting, ...]:
+    """Return the (method, policy) pairs of the localisation scores, policies without a threshold last."""
+    rows = [row for row in data.comparison if row.kind == "arm" and _is_localisation(row)]
+    found = dict.fromkeys(MapSetting(row.method, row.policy) for row in rows)
+    return tuple(sorted(found, key=lambda setting: setting.policy == ""))
+
+
+def describe_setting(setting: MapSetting, settings: Sequence[MapSetting]) -> str:
+    """Return a heading such as ``at the ROI's own area``, with the method where there are several."""
+    words = describe_policy(setting.policy)
+    if len({other.method for other in settings}) > 1:
+        return f"{plain(setting.method)} maps, {words}"
+    return words
+
+
+def endpoint_table(data: ReportData) -> Table:
+    """Return the macro endpoints: one column an arm, then one a difference."""
+    arms, pairs = compared_arms(data), differences_of(data)
+    columns = (*arms, *(f"{arm} {MINUS} {reference}" for arm, reference in pairs))
+    settings = map_settings(data)
+    groups = []
+    macro = [row for row in data.comparison if row.finding == MACRO and row.kind in ("arm", "difference")]
+    classification = [row for row in macro if not _is_localisation(row)]
+    if classification:
+        groups.append(Group("Classification", _lines(classification, arms, pairs)))
+    for setting in settings:
+        rows = [row for row in macro if _is_localisation(row) and (row.method, row.policy) == _pair(setting)]
+        if rows:
+            title = f"Localisation, {describe_setting(setting, settings)}"
+            groups.append(Group(title, _lines(rows, arms, pairs)))
+    return Table(columns, tuple(groups))
+
+
+def finding_table(data: ReportData, metric_name: str, method: str = "", policy: str = "") -> Table:
+    """Return one metric per finding: one column an arm, then one a difference."""
+    arms, pairs = compared_arms(data), differences_of(data)
+    columns = (*arms, *(f"{arm} {MINUS} {reference}" for arm, reference in pairs))
+    metric = describe_metric(metric_name)
+    rows = data.select(metric=metric_name, method=method, policy=policy)
+    lines = []
+    for finding in findings_of(rows):
+        mine = [row for row in rows if row.finding == finding]
+        cells = [cell(_arm(mine, arm), metric) for arm in arms]
+        cells += [cell(_difference(mine, pair), metric, signed=True) for pair in pairs]
+        primary = any(row.role == "primary" for row in mine)
+        lines.append(Line(plain(finding), "", primary, tuple(cells)))
+    return Table(columns, (Group("", tuple(lines)),) if lines else ())
+
+
+def findings_of(rows: Iterable[Row]) -> list[str]:
+    """Return the findings in the order of the table, the macro mean last."""
+    found = dict.fromkeys(row.finding for row in rows)
+    return [name for name in found if name != MACRO] + [name for name in found if name == MACRO]
+
+
+def _lines(rows: Sequence[Row], arms: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[Line, ...]:
+    lines = []
+    for name in dict.fromkeys(row.metric for row in rows):
+        metric = describe_metric(name)
+        mine = [row for row in rows if row.metric == name]
+        cells = [cell(_arm(mine, arm), metric) for arm in arms]
+        cells += [cell(_difference(mine, pair), metric, signed=True) for pair in pairs]
+        lines.append(Line(metric.label, metric.better, any(row.role == "primary" for row in mine), tuple(cells)))
+    return tuple(lines)
+
+
+def _arm(rows: Sequence[Row], arm: str) -> Estimate | None:
+    return estimate_of(row for row in rows if row.kind == "arm" and row.arm == arm)
+
+
+def _difference(rows: Sequence[Row], pair: tuple[str, str]) -> Estimate | None:
+    return estimate_of(row for row in rows if row.kind == "difference" and (row.arm, row.reference_arm) == pair)
+
+
+def _pair(setting: MapSetting) -> tuple[str, str]:
+    return setting.method, setting.policy
+
+
+def _is_localisation(row: Row) -> bool:
+    return bool(row.method) or describe_metric(row.metric).family == "localisation"
+
+
+def key_numbers(data: ReportData) -> list[Tile]:
+    """Return the tiles: primary differences first, then what puts them into proportion."""
+    tiles = [_difference_tile(row, primary=True) for row in data.comparison if _is_primary_difference(row)]
+    if not tiles:
+        auroc = [r for r in data.select(kind="difference", metric="auroc", finding=MACRO)]
+        tiles = [_difference_tile(row, primary=False) for row in auroc[:1]]
+    for row in data.select(kind="arm", metric="auroc", finding=MACRO)[:3]:
+        tiles.append(Tile(f"Macro AUROC, {row.arm}", show(row.estimate.value), show_interval(row.estimate)))
+    tiles += _teacher_tile(data)
+    tiles += _size_tile(data)
+    return tiles
+
+
+def _is_primary_difference(row: Row) -> bool:
+    return row.kind == "difference" and row.role == "primary"
+
+
+def _difference_tile(row: Row, primary: bool) -> Tile:
+    metric = describe_metric(row.metric)
+    what = f"{'Macro ' if row.finding == MACRO else plain(row.finding) + ', '}{metric.short}"
+    where = f" {describe_policy(row.policy)}" if row.policy else ""
+    return Tile(
+        f"{what}{where}, {row.arm} {MINUS} {row.reference_arm}",
+        show(row.estimate.value, metric.digits, signed=True),
+        show_interval(row.estimate, metric.digits, signed=True),
+        primary=primary,
+    )
+
+
+def _teacher_tile(data: ReportData) -> list[Tile]:
+    macro = (data.teacher or {}).get("macro") or {}
+    estimate = read_estimate(macro, "auroc")
+    if not estimate.defined:
+        return []
+    return [Tile("Teacher's macro AUROC, out of fold", show(estimate.value), show_interval(estimate))]
+
+
+def _size_tile(data: ReportData) -> list[Tile]:
+    splits = (data.cohort or {}).get("splits") or {}
+    test = splits.get("test") if isinstance(splits, dict) else None
+    if not isinstance(test, dict) or test.get("cases") is None:
+        return []
+    patients = f"{test['patients']:,} patients" if test.get("patients") is not None else ""
+    seeds = f"{len(data.seeds)} {'seed' if len(data.seeds) == 1 else 'seeds'} an arm" if data.seeds else ""
+    return [Tile("Test cases", f"{test['cases']:,}", ", ".join(part for part in (patients, seeds) if part))]
+
+
+def read_estimate(record: object, name: str) -> Estimate:
+    """Return ``name``, ``name_low`` and ``name_high`` of a JSON record as an estimate; NaN where absent."""
+    if not isinstance(record, dict):
+        return Estimate(math.nan)
+
+    def number(key: str) -> float:
+        value = record.get(key)
+        return float(value) if isinstance(value, int | float) else math.nan
+
+    return Estimate(number(name), number(f"{name}_low"), number(f"{name}_high"))
