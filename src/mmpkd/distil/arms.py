@@ -22,7 +22,7 @@ class Targets:
 
     Args:
         hard: Labels 1, 0, or NaN where missing. In a multi-class cohort one-hot rows, NaN as a whole row.
-        soft_logits: The teacher's logits (log-probabilities in a multi-class cohort), NaN where it knows nothing.
+        soft_logits: The teacher's logits (log-probabilities in a multi-class cohort), NaN where it is silent.
         objective: How the two are weighed.
     """
 

@@ -1,7 +1,7 @@
-"""Random changes of training images: one affine resampling and a change of grey values, batched on the device.
+"""Random changes of training images: one affine resampling and a change of grey values, on the device.
 
-What is drawn depends on (seed, epoch) and the image's place in the epoch only, never on the device, the number
-of processes or what ran before.
+What is drawn depends on (seed, epoch) and the image's place in the epoch only, never on the device, the
+number of processes or what ran before.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def apply(
 ) -> Float[Tensor, "batch channels size size"]:
     """Return images in [0, 1] moved, resized, rotated, brightened and flipped; what enters is black.
 
-    A positive shift moves the picture right and down, a positive rotation turns it clockwise as seen, a factor
-    of size above 1 enlarges it. Values stay within [0, 1].
+    A positive shift moves the picture right and down, a positive rotation turns it clockwise as seen, a
+    factor of size above 1 enlarges it. Values stay within [0, 1].
     """
     shift, scale, angle = parameters[:, :2], parameters[:, 2], parameters[:, 3]
     brightness, contrast, flip = (parameters[:, column].view(-1, 1, 1, 1) for column in (4, 5, 6))
-    # affine_grid maps output to input coordinates (in [-1, 1]), so this is the inverse of what the picture does
+    # affine_grid maps output to input coordinates (in [-1, 1]): the inverse of what the picture does
     cosine, sine = angle.cos() / scale, angle.sin() / scale
     rows = torch.stack([torch.stack([cosine, sine], 1), torch.stack([-sine, cosine], 1)], 1)
     rows = torch.cat([rows, -rows @ (2.0 * shift).unsqueeze(2)], 2)

@@ -5,7 +5,7 @@ Order depends on (seed, epoch) only, so that a resumed training sees what an uni
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -68,11 +68,12 @@ class BatchFeeder:
         self._on_gpu = device.type == "cuda"
         self._buffers = [torch.empty(shape, dtype=torch.uint8, pin_memory=self._on_gpu) for _ in range(2)]
         self._arrays = [buffer.numpy() for buffer in self._buffers]
-        self._shipped = [torch.cuda.Event() for _ in range(2)] if self._on_gpu else []
+        event: Any = torch.cuda.Event
+        self._shipped: list[Any] = [event() for _ in range(2)] if self._on_gpu else []
         self._next = 0
 
     def __call__(self, positions: Int[np.ndarray, " batch"]) -> UInt8[Tensor, "batch channels size size"]:
-        """Return the images at ``positions``. On a CPU it is the buffer itself: use it before the next but one."""
+        """Return the images at ``positions``; on a CPU in a buffer that the next call but one fills anew."""
         turn, count = self._next, len(positions)
         self._next = 1 - turn
         if self._on_gpu:

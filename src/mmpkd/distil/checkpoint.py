@@ -67,11 +67,13 @@ def load_student(folder: Path) -> Student:
         state = load_file(folder / WEIGHTS)
     except (OSError, json.JSONDecodeError, SafetensorError) as error:
         raise InputError(
-            f"{folder}: no student can be read here ({type(error).__name__}); it needs {WEIGHTS} and {DOCUMENT}."
+            f"{folder}: no student can be read here ({type(error).__name__}); it needs {WEIGHTS} and "
+            f"{DOCUMENT}."
         ) from None
     if document.get("format") != FORMAT:
         raise InputError(
-            f"{folder / DOCUMENT}: format {document.get('format')!r} is not known to mmpkd {__version__}; update mmpkd."
+            f"{folder / DOCUMENT}: format {document.get('format')!r} is not known to mmpkd {__version__}; "
+            "update mmpkd."
         )
     settings = StudentSettings.from_data(document["settings"], str(folder / DOCUMENT))
     offline = settings.model_copy(update={"pretrained": False, "weights": None})
@@ -83,7 +85,8 @@ def load_student(folder: Path) -> Student:
         student.load_state_dict(state)
     except RuntimeError:
         raise InputError(
-            f"{folder / WEIGHTS}: the weights are not those of the student in {DOCUMENT}; copy both files together."
+            f"{folder / WEIGHTS}: the weights are not those of the student in {DOCUMENT}; copy both files "
+            "together."
         ) from None
     return student.eval()
 
@@ -103,6 +106,20 @@ class TrainingState:
     best_epoch: int
     best: dict[str, Tensor]
     history: list[dict[str, float]]
+
+    def after(self, row: dict[str, float], metric: str, student: nn.Module) -> TrainingState:
+        """Return the state after one more epoch; until one has a metric, the latest counts as the best."""
+        history, epoch = [*self.history, row], self.epoch + 1
+        before = self.history[self.best_epoch - 1][metric] if self.best_epoch else math.nan
+        if not (math.isnan(before) or row[metric] > before):
+            return TrainingState(epoch, self.best_epoch, self.best, history)
+        best = {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
+        return TrainingState(epoch, epoch, best, history)
+
+    def is_done(self, epochs: int, patience: int | None) -> bool:
+        """Return whether all epochs are trained, or none of the last ``patience`` was better."""
+        stale = patience is not None and self.epoch - self.best_epoch >= patience
+        return self.epoch >= epochs or stale
 
 
 def save_state(
@@ -143,8 +160,8 @@ def load_state(
         raise InputError(f"{path}: the checkpoint is damaged ({type(error).__name__}); remove it.") from None
     if document["fingerprint"] != fingerprint:
         raise InputError(
-            f"{path}: the checkpoint is of a training with other settings, targets or versions; remove it or choose "
-            "another folder."
+            f"{path}: the checkpoint is of a training with other settings, targets or versions; remove it or "
+            "choose another folder."
         )
     student.load_state_dict(_under("student", tensors))
     moments: dict[int, dict[str, Tensor]] = {}

@@ -35,8 +35,8 @@ class Criterion:
         processes: int = 1,
     ) -> None:
         arrays = (targets.hard, targets.soft_logits, weights, temperatures)
-        tensors = [torch.tensor(np.asarray(array), dtype=torch.float64) for array in arrays]
-        exact = objective.weigh(*tensors, preset=targets.objective.preset, task=task)
+        labels, soft, lam, temper = (torch.tensor(np.asarray(array), dtype=torch.float64) for array in arrays)
+        exact = objective.weigh(labels, soft, lam, temper, targets.objective.preset, task)
         self._terms = exact.to(device, torch.float32)
         self._weight = self._terms.hard_weight + self._terms.soft_weight
         self._mixed: tuple[Tensor, Tensor] | None = None
@@ -48,7 +48,7 @@ class Criterion:
     def loss(
         self, logits: Float[Tensor, "own findings"], own: Int[Tensor, " own"], batch: Int[Tensor, " batch"]
     ) -> Float[Tensor, ""]:
-        """Return this process's share of the batch's loss, scaled so that the mean over processes is the loss.
+        """Return this process's share of the batch's loss; the mean over processes is the loss.
 
         Args:
             logits: Student logits of the rows ``own``.
@@ -84,8 +84,8 @@ def build_criterion(
         isinstance(settings.lambda_, dict) or isinstance(settings.temperature, dict)
     ):
         raise InputError(
-            "objective: a multi-class loss is one number a case, so 'lambda' and 'temperature' cannot differ by "
-            "finding; give one number each."
+            "objective: a multi-class loss is one number a case, so 'lambda' and 'temperature' cannot differ "
+            "by finding; give one number each."
         )
     weights = settings.weights(findings, epoch, epochs)
     return Criterion(targets, weights, settings.temperatures(findings), task, device, processes)

@@ -32,7 +32,8 @@ def build_head(
     if settings.head == "class-token":
         if not class_token:
             raise InputError(
-                f"student.head: the backbone {settings.backbone!r} has no class token; use head 'mean' or 'patch'."
+                f"student.head: the backbone {settings.backbone!r} has no class token; use the head 'mean' "
+                "or 'patch'."
             )
         return ClassTokenHead(width, findings)
     if settings.head == "mean":

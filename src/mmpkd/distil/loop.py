@@ -1,12 +1,12 @@
 """The training loop, whole: read it from :func:`train` down. Devices and processes are accelerate's.
 
-The teacher is not here: its soft labels are in the targets. Order, augmentation and dropout of an epoch depend
-on (seed, epoch) only, so that a killed training goes on from its last checkpoint and ends with the same bytes.
+The teacher is not here: its soft labels are in the targets. Order, augmentation and dropout of an epoch
+depend on (seed, epoch) only, so that a killed training goes on from its last checkpoint and ends with the
+same bytes.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mmpkd.cohort.image_set import ImageSet
 
 _ROWS_SHOWN = 8
+_REMEDY = "lower training.learning_rate, set training.clip_norm, or set training.precision to fp32."
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class TrainedStudent:
 
     Args:
         student: With the weights of the best epoch, in evaluation mode.
-        history: One row an epoch: ``epoch`` (from 1), ``train_loss``, ``train_hard``, ``train_soft`` (the parts
-            without their weights, NaN where there are none), ``learning_rate`` (at its end), ``val_auroc``.
+        history: One row an epoch: ``epoch`` (from 1), ``train_loss``, ``train_hard``, ``train_soft`` (the
+            parts without their weights, NaN where there are none), ``learning_rate`` (at its end) and
+            ``val_auroc``.
         best_epoch: The epoch with the best validation metric; the last one where it is undefined throughout.
     """
 
@@ -92,8 +94,8 @@ def train(
         task: ``multi-label`` or ``multi-class``.
 
     Raises:
-        InputError: Settings that do not fit images or findings, no labelled training case, a checkpoint of another
-            training, or a loss that became non-finite (the sentence names the batch's cases).
+        InputError: Settings that do not fit images or findings, no labelled training case, a checkpoint of
+            another training, or a loss that became non-finite (the sentence names the batch's cases).
     """
     if len(targets) != len(images):
         raise ValueError(f"targets have {len(targets)} rows but there are {len(images)} cases")
@@ -144,32 +146,17 @@ def _train_epochs(
     saved_at, epochs = time.monotonic(), run.training.epochs
     with progress.bar("training", epochs) as advance:
         advance(state.epoch)
-        while state.epoch < epochs and not _has_stopped(state, run.training.patience):
+        while not state.is_done(epochs, run.training.patience):
             row = run.train_epoch(state.epoch)
             row["val_auroc"] = macro_auroc(val_labels, run.predict(val_positions))
-            state = _with_epoch(state, row, run.student)
+            state = state.after(row, run.training.metric, run.student)
             advance(1)
-            due = time.monotonic() - saved_at >= run.training.checkpoint_every_s or state.epoch == epochs
+            due = time.monotonic() - saved_at >= run.training.checkpoint_every_s
+            due = due or state.is_done(epochs, run.training.patience)
             if folder is not None and due and run.accelerator.is_main_process:
                 checkpoint.save_state(folder.checkpoint, fingerprint, state, run.student, run.optimizer)
                 saved_at = time.monotonic()
     return state
-
-
-def _with_epoch(
-    state: checkpoint.TrainingState, row: dict[str, float], student: Student
-) -> checkpoint.TrainingState:
-    """Return the state after one more epoch; while no epoch has a metric, the latest counts as the best."""
-    history, epoch = [*state.history, row], state.epoch + 1
-    before = state.history[state.best_epoch - 1]["val_auroc"] if state.best_epoch else math.nan
-    if not (math.isnan(before) or row["val_auroc"] > before):
-        return checkpoint.TrainingState(epoch, state.best_epoch, state.best, history)
-    best = {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
-    return checkpoint.TrainingState(epoch, epoch, best, history)
-
-
-def _has_stopped(state: checkpoint.TrainingState, patience: int | None) -> bool:
-    return patience is not None and state.epoch - state.best_epoch >= patience
 
 
 class _Run:
@@ -191,23 +178,25 @@ class _Run:
         self.processes, self.process = int(accelerator.num_processes), int(accelerator.process_index)
         if training.batch_size % self.processes or len(positions) < self.processes:
             raise InputError(
-                f"training.batch_size: {training.batch_size} images (of {len(positions)} training cases) do not share "
-                f"out over {self.processes} processes; make it a multiple of {self.processes}."
+                f"training.batch_size: {training.batch_size} images (of {len(positions)} training cases) do "
+                f"not share out over {self.processes} processes; make it a multiple of {self.processes}."
             )
         self.precision: Precision = choose_precision(training.precision, self.device)
         self.model: nn.Module = accelerator.prepare(student)
         self.optimizer = build_optimizer(student, training)
         self.feed = BatchFeeder(images, self.device, training.batch_size)
-        self.criterion: Criterion | None = None
+        self.criterion = self._build_criterion(0)
         self.step_loss: Callable[..., tuple[Tensor, Tensor]] = self._step_loss
         if training.compile:
             self.step_loss = torch.compile(self._step_loss)
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch (from 0) and return its row of the history."""
-        training, batches = self.training, self._batches(epoch)
+        training = self.training
+        batches = epoch_batches(len(self.positions), training.batch_size, self.seed, epoch, self.processes)
         steps = len(batches)
-        self._set_criterion(epoch)
+        if self.targets.objective.changes_over_epochs:
+            self.criterion = self._build_criterion(epoch)
         torch.manual_seed(dropout_seed(self.seed, epoch, self.process))
         self.model.train()
         # kept on the device: looking at a number waits for the step that makes it
@@ -226,7 +215,7 @@ class _Run:
                 total += loss
                 first_bad = torch.where(loss.isfinite(), first_bad, first_bad.clamp(max=step))
                 if step % training.log_every == 0 or step == steps - 1:
-                    parts.append(self._criterion.parts(logits, own))
+                    parts.append(self.criterion.parts(logits, own))
                     self._check_finite(first_bad, epoch, batches)
         means = torch.cat([(total / steps).reshape(1), torch.stack(parts).nanmean(0)])
         loss_mean, hard, soft = self.accelerator.reduce(means, "mean").tolist()
@@ -241,15 +230,12 @@ class _Run:
     def _step_loss(self, images: Tensor, own: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
         with self.precision.autocast(self.device):
             logits = self.model(images)
-        return self._criterion.loss(logits, own, batch), logits.detach()
-
-    def _batches(self, epoch: int) -> Int[np.ndarray, "steps batch"]:
-        return epoch_batches(len(self.positions), self.training.batch_size, self.seed, epoch, self.processes)
+        return self.criterion.loss(logits, own, batch), logits.detach()
 
     def _load(
         self, epoch: int, batches: Int[np.ndarray, "steps batch"]
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield normalised images of this process, and the target rows of this process and of the whole batch."""
+        """Yield this process's normalised images, its target rows, and those of the whole batch."""
         share = batches.shape[1] // self.processes
         own = slice(self.process * share, (self.process + 1) * share)
         drawn = augment.draw(self.training.augment, batches.size, augment_generator(self.seed, epoch))
@@ -272,22 +258,9 @@ class _Run:
             group["lr"] = rate
         return rate
 
-    def _set_criterion(self, epoch: int) -> None:
-        if self.criterion is None or self.targets.objective.changes_over_epochs:
-            self.criterion = build_criterion(
-                self.targets,
-                self.student.findings,
-                self.student.task,
-                epoch,
-                self.training.epochs,
-                self.device,
-                self.processes,
-            )
-
-    @property
-    def _criterion(self) -> Criterion:
-        assert self.criterion is not None  # noqa: S101  (set at the start of each epoch)
-        return self.criterion
+    def _build_criterion(self, epoch: int) -> Criterion:
+        names, task, epochs = self.student.findings, self.student.task, self.training.epochs
+        return build_criterion(self.targets, names, task, epoch, epochs, self.device, self.processes)
 
     def _check_finite(self, first_bad: Tensor, epoch: int, batches: Int[np.ndarray, "steps batch"]) -> None:
         step = int(self.accelerator.gather(first_bad.reshape(1)).min())
@@ -296,8 +269,7 @@ class _Run:
             more = f" and {len(cases) - _ROWS_SHOWN} more" if len(cases) > _ROWS_SHOWN else ""
             raise InputError(
                 f"the loss became non-finite in epoch {epoch + 1}, step {step + 1} (cases at table positions "
-                f"{', '.join(str(case) for case in cases[:_ROWS_SHOWN])}{more}); lower training.learning_rate, set "
-                "training.clip_norm, or set training.precision to fp32."
+                f"{', '.join(str(case) for case in cases[:_ROWS_SHOWN])}{more}); {_REMEDY}"
             )
 
     def predict(self, positions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n findings"]:
@@ -312,4 +284,7 @@ class _Run:
             for start in range(0, len(own), size):
                 logits = self.student(self.student.prepare(self.feed(own[start : start + size])))
                 scores.append(logits.softmax(1) if self.student.task == "multi-class" else logits)
-        return np.asarray(self.accelerator.gather(torch.cat(scores))[:count].cpu().numpy())
+        gathered = np.asarray(self.accelerator.gather(torch.cat(scores))[:count].cpu().numpy())
+        if not np.isfinite(gathered).all():
+            raise InputError(f"the student's outputs on validation cases became non-finite; {_REMEDY}")
+        return gathered

@@ -1,15 +1,15 @@
 r"""The distillation objective as pure functions of tensors. It holds no state and knows no model.
 
 For a label ``y``, a teacher logit ``t``, a student logit ``z``, weight λ and temperature T, with
-``s = σ(t / T)`` and ℓ(target, logit) the cross-entropy (binary per finding, or over classes with σ = softmax):
+``s = σ(t / T)`` and ℓ(target, logit) the cross-entropy (binary per finding, or over classes σ a softmax):
 
-=============  ====================================================  ==========================================
-preset         loss of one cell                                      source
-=============  ====================================================  ==========================================
-``paper``      (1 - λ) ℓ(y, z) + λ ℓ(s, z)                           Baur et al. 2025, arXiv 2508.06558, Eq. 1-2
-``hinton``     (1 - λ) ℓ(y, z) + λ T² ℓ(s, z / T)                    Hinton et al. 2015, arXiv 1503.02531, Sec. 2
-``lopez-paz``  (1 - λ) ℓ(y, z) + λ T² ℓ(s, z)                        Lopez-Paz et al. 2016, arXiv 1511.03643
-=============  ====================================================  ==========================================
+=============  ====================================  =============================================
+preset         loss of one cell                      source
+=============  ====================================  =============================================
+``paper``      (1 - λ) ℓ(y, z) + λ ℓ(s, z)           Baur et al. 2025, arXiv 2508.06558, Eq. 1-2
+``hinton``     (1 - λ) ℓ(y, z) + λ T² ℓ(s, z / T)    Hinton et al. 2015, arXiv 1503.02531, Sec. 2
+``lopez-paz``  (1 - λ) ℓ(y, z) + λ T² ℓ(s, z)        Lopez-Paz et al. 2016, arXiv 1511.03643
+=============  ====================================  =============================================
 
 A missing label drops the hard term only, so that the soft term still teaches there with its weight. A missing
 soft label drops the soft term, and the hard term then has full weight. The loss is the mean over the cells
@@ -59,8 +59,14 @@ class Terms:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Terms:
         """Return the terms on another device, in another precision."""
-        tensors = (self.hard, self.hard_weight, self.soft, self.soft_weight, self.student_temperature)
-        return Terms(*(tensor.to(device, dtype) for tensor in tensors), task=self.task)
+        return Terms(
+            self.hard.to(device, dtype),
+            self.hard_weight.to(device, dtype),
+            self.soft.to(device, dtype),
+            self.soft_weight.to(device, dtype),
+            self.student_temperature.to(device, dtype),
+            self.task,
+        )
 
     @property
     def is_tempered(self) -> bool:
@@ -89,7 +95,7 @@ def weigh(
     has_label, has_soft = ~labels.isnan(), ~soft_logits.isnan()
     tempered = soft_logits / temperatures
     if task == "multi-class":
-        if len(weights.unique()) > 1 or len(temperatures.unique()) > 1:
+        if bool((weights != weights[0]).any() or (temperatures != temperatures[0]).any()):
             raise ValueError("a multi-class objective has one lambda and one temperature for all classes")
         has_label = has_label.all(1, keepdim=True).expand_as(labels)
         has_soft = has_soft.all(1, keepdim=True).expand_as(labels)
@@ -154,9 +160,9 @@ def weighted_sum(logits: Float[Tensor, "cases findings"], terms: Terms) -> Float
 def parts(logits: Float[Tensor, "cases findings"], terms: Terms) -> dict[str, Float[Tensor, ""]]:
     """Return the loss and its parts by name.
 
-    ``loss`` is :func:`loss`. ``hard`` and ``soft`` are the means of ℓ(y, z) and ℓ(s, z or z / T) over the cells
-    that have them, *without* their weights, so that arms with different λ can be compared; NaN where there are
-    none.
+    ``loss`` is :func:`loss`. ``hard`` and ``soft`` are the means of ℓ(y, z) and ℓ(s, z or z / T) over the
+    cells that have them, *without* their weights, so that arms with different λ can be compared; NaN where
+    there are none.
     """
     hard, soft = (terms.hard_weight > 0).to(terms.hard), (terms.soft_weight > 0).to(terms.soft)
     soft_logits = logits / terms.student_temperature

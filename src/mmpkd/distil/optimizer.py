@@ -13,7 +13,7 @@ _FUSED_ON = ("cpu", "cuda")
 
 def build_optimizer(student: Student, training: TrainingSettings) -> torch.optim.AdamW:
     """Return AdamW over the student; biases, norms, position embeddings and tokens do not decay."""
-    skip = getattr(student.backbone, "no_weight_decay", set)()
+    skip: set[str] = getattr(student.backbone, "no_weight_decay", set)()
     decayed: list[Tensor] = []
     kept: list[Tensor] = []
     for name, parameter in student.named_parameters():

@@ -1,9 +1,10 @@
-"""Which precision a student is trained in, and whether its blocks use explicit attention, by what the machine has.
+"""Which precision a student is trained in, and by which attention, from what the machine has units for.
 
-The choice asks for capabilities and times nothing, so the same machine always chooses the same. The rules rest
-on ``benchmarks/training.py --precision``: on CPUs with bfloat16 units (AVX512-BF16 or AMX) bfloat16 with
-explicit attention is the fastest of the four ways, fused attention's backward pass being slow there; in single
-precision fused attention is as fast or faster; without such units bfloat16 is emulated and many times slower.
+The choice asks for capabilities and times nothing, so the same machine always chooses the same. The rules
+rest on ``benchmarks/training.py``: on CPUs with bfloat16 units (AVX512-BF16 or AMX) bfloat16 with explicit
+attention is the fastest of the four ways, fused attention's backward pass being slow there; in single
+precision fused attention is as fast or faster; without such units bfloat16 is emulated and many times
+slower.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Precision:
     explicit_attention: bool
 
     def autocast(self, device: torch.device) -> AbstractContextManager[None]:
-        """Return the context that runs matrix products in this precision; weights stay in single precision."""
+        """Return the context that runs matrix products in this precision; weights stay single."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.name == "bf16")
 
 

@@ -61,6 +61,6 @@ def check_images(student: Student, images: ImageSet) -> None:
     )
     if wanted != given:
         raise InputError(
-            f"the images are {given[0]} px with {given[1]} channel(s) but the student takes {wanted[0]} px with "
-            f"{wanted[1]}; read the images at the student's size and channels."
+            f"the images are {given[0]} px with {given[1]} channel(s) but the student takes {wanted[0]} px "
+            f"with {wanted[1]}; read the images at the student's size and channels."
         )

@@ -8,8 +8,8 @@ import math
 def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float) -> float:
     """Return the rate of step ``step`` (from 0) of ``total_steps``.
 
-    Warm-up: ``peak (step + 1) / warmup_steps``. After it, with u the share of the remaining steps that is done,
-    ``peak (1 + cos(π u)) / 2``; Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts.
+    Warm-up: ``peak (step + 1) / warmup_steps``. After it, with u the share of the remaining steps that is
+    done, ``peak (1 + cos(π u)) / 2``; Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts.
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps

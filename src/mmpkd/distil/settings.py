@@ -40,7 +40,7 @@ class StudentSettings(Settings):
         weights: Start from a local safetensors file of backbone weights instead.
         head: ``class-token`` (the paper's), ``mean`` of the patch tokens, or ``patch`` (a logit per token and
             finding, pooled by log-sum-exp).
-        patch_temperature: τ of the ``patch`` head's pooling: towards 0 the maximum, towards infinity the mean.
+        patch_temperature: τ of the ``patch`` head's pooling: near 0 the maximum, for large τ the mean.
         drop_path: Largest stochastic-depth rate, reached linearly in the last block.
     """
 
@@ -135,7 +135,7 @@ class TrainingSettings(Settings):
     def _check(self) -> Self:
         if self.warmup_epochs > self.epochs:
             raise ValueError(
-                f"'warmup_epochs' ({self.warmup_epochs:g}) is longer than 'epochs' ({self.epochs}); shorten it."
+                f"'warmup_epochs' ({self.warmup_epochs:g}) exceeds 'epochs' ({self.epochs}); shorten it."
             )
         return self
 
@@ -167,8 +167,8 @@ class ObjectiveSettings(Settings):
     """The distillation objective; see :mod:`mmpkd.distil.objective` for the formulas.
 
     Args:
-        lambda_: ``lambda`` in YAML. Weight of the soft term, in [0, 1]: a number, one per finding by name, or a
-            schedule over the epochs.
+        lambda_: ``lambda`` in YAML. Weight of the soft term, in [0, 1]: a number, one per finding by name,
+            or a schedule over the epochs.
         temperature: T > 0: a number, or one per finding by name.
         preset: Which of three published conventions: ``paper``, ``hinton`` or ``lopez-paz``.
     """
@@ -204,7 +204,7 @@ def _per_finding(
         if key not in findings
     ]
     problems += [
-        f"objective.{name}: the finding {finding!r} has no value; give one for each finding, or one number for all."
+        f"objective.{name}: the finding {finding!r} has no value; give one for each, or one number for all."
         for finding in findings
         if finding not in value
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import timm
 import torch
@@ -36,22 +37,26 @@ class Student(nn.Module):
         prefix_tokens: Tokens before the patch tokens (class token, registers).
     """
 
+    mean: Tensor
+    std: Tensor
+    backbone: Any  # a timm model: its attributes are not typed
+
     def __init__(
         self,
         settings: StudentSettings,
         findings: Sequence[str],
-        backbone: nn.Module,
+        backbone: Any,
         task: Task = "multi-label",
         fit: str = "pad",
     ) -> None:
         super().__init__()
         self.settings, self.findings, self.task, self.fit = settings, tuple(findings), task, fit
         self.backbone = backbone
-        self.prefix_tokens = int(backbone.num_prefix_tokens)  # type: ignore[arg-type]
-        rows, columns = backbone.patch_embed.grid_size  # type: ignore[union-attr, misc]
+        self.prefix_tokens = int(backbone.num_prefix_tokens)
+        rows, columns = backbone.patch_embed.grid_size
         self.grid = (int(rows), int(columns))
         has_class_token = getattr(backbone, "cls_token", None) is not None
-        width = int(backbone.embed_dim)  # type: ignore[arg-type]
+        width = int(backbone.embed_dim)
         self.head = build_head(settings, width, len(self.findings), self.prefix_tokens, has_class_token)
         mean, std = _normalisation(settings, backbone)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -73,9 +78,9 @@ class Student(nn.Module):
         self, images: Float[Tensor, "batch channels size size"]
     ) -> Float[Tensor, "batch tokens width"]:
         """Return the backbone's last normed tokens: prefix tokens first, then patches in row-major order."""
-        tokens: Tensor = self.backbone.forward_features(images)  # type: ignore[operator]
+        tokens: Tensor = self.backbone.forward_features(images)
         if isinstance(self.backbone.norm, nn.Identity) and hasattr(self.backbone, "fc_norm"):
-            tokens = self.backbone.fc_norm(tokens)  # type: ignore[operator]  # average-pooling ViTs norm last
+            tokens = self.backbone.fc_norm(tokens)  # average-pooling ViTs norm last
         return tokens
 
     def forward(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch findings"]:
@@ -95,7 +100,8 @@ def build_student(
     """Build a student, drawing fresh weights from torch's random state unless the settings name others.
 
     Raises:
-        InputError: The backbone is unknown, has no tokens, cannot take these settings, or its weights cannot be had.
+        InputError: The backbone is unknown, has no tokens or cannot take these settings, or its weights
+            cannot be had.
     """
     student = Student(settings, findings, _backbone(settings), task, fit)
     if settings.weights is not None:
@@ -103,7 +109,7 @@ def build_student(
     return student
 
 
-def _backbone(settings: StudentSettings) -> nn.Module:
+def _backbone(settings: StudentSettings) -> Any:
     name = settings.backbone
     if not timm.is_model(name):
         known = timm.list_models(pretrained=False)
@@ -118,7 +124,7 @@ def _backbone(settings: StudentSettings) -> nn.Module:
     given = {key: value for key, value in overrides.items() if value is not None}
     size = settings.image_size_px
     try:
-        backbone: nn.Module = timm.create_model(
+        backbone: Any = timm.create_model(
             name,
             pretrained=settings.pretrained,
             num_classes=0,
@@ -141,8 +147,8 @@ def _backbone(settings: StudentSettings) -> nn.Module:
         if not settings.pretrained:
             raise
         raise InputError(
-            f"student.pretrained: the published weights of {name!r} cannot be had ({type(error).__name__}); fill the "
-            "Hugging Face cache on a machine with network, or name a local file with 'weights'."
+            f"student.pretrained: the published weights of {name!r} cannot be had ({type(error).__name__}); "
+            "fill the Hugging Face cache on a machine with network, or name a local file with 'weights'."
         ) from None
     _check_tokens(backbone, settings)
     return backbone
@@ -153,40 +159,40 @@ def _near(name: str, known: list[str]) -> str:
     return hint if hint.startswith("; did you mean") else "; list the names with timm.list_models('vit*')."
 
 
-def _check_tokens(backbone: nn.Module, settings: StudentSettings) -> None:
+def _check_tokens(backbone: Any, settings: StudentSettings) -> None:
     """Refuse a backbone that does not yield prefix tokens and a grid of patch tokens."""
     name, size = settings.backbone, settings.image_size_px
     no_tokens = InputError(
-        f"student.backbone: {name!r} does not yield one token a patch, so it can have no map; choose a ViT, for "
-        "example 'vit_tiny_patch16_224'."
+        f"student.backbone: {name!r} does not yield one token a patch, so it can have no map; choose a ViT, "
+        "for example 'vit_tiny_patch16_224'."
     )
     grid = getattr(getattr(backbone, "patch_embed", None), "grid_size", None)
     if grid is None or not hasattr(backbone, "num_prefix_tokens") or not hasattr(backbone, "blocks"):
         raise no_tokens
     if size % grid[0] or size % grid[1] or any(size % side for side in _patch_px(backbone)):
         raise InputError(
-            f"student.image_size_px: {size} px does not divide into patches of {_patch_px(backbone)[0]} px; change "
-            "'image_size_px' or 'patch_px'."
+            f"student.image_size_px: {size} px does not divide into patches of {_patch_px(backbone)[0]} px; "
+            "change 'image_size_px' or 'patch_px'."
         )
     was_training = backbone.training
     with torch.no_grad():
-        tokens = backbone.eval().forward_features(torch.zeros(1, settings.channels, size, size))  # type: ignore[operator]
+        tokens = backbone.eval().forward_features(torch.zeros(1, settings.channels, size, size))
     backbone.train(was_training)
-    if tokens.ndim != 3 or tokens.shape[1] != int(backbone.num_prefix_tokens) + grid[0] * grid[1]:  # type: ignore[arg-type]
+    if tokens.ndim != 3 or tokens.shape[1] != int(backbone.num_prefix_tokens) + grid[0] * grid[1]:
         raise no_tokens
 
 
-def _patch_px(backbone: nn.Module) -> tuple[int, ...]:
-    size = backbone.patch_embed.patch_size  # type: ignore[union-attr]
-    return (size, size) if isinstance(size, int) else tuple(size)  # type: ignore[arg-type]
+def _patch_px(backbone: Any) -> tuple[int, ...]:
+    size = backbone.patch_embed.patch_size
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def _normalisation(settings: StudentSettings, backbone: nn.Module) -> tuple[list[float], list[float]]:
+def _normalisation(settings: StudentSettings, backbone: Any) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation per channel: the pretraining's own, else the stated constants."""
     if not settings.pretrained and settings.weights is None:
         return [FROM_SCRATCH_MEAN] * settings.channels, [FROM_SCRATCH_STD] * settings.channels
     config = backbone.pretrained_cfg
-    mean, std = list(config["mean"]), list(config["std"])  # type: ignore[index]
+    mean, std = list(config["mean"]), list(config["std"])
     if settings.channels == 1:
         mean, std = [sum(mean) / len(mean)], [sum(std) / len(std)]
     return mean, std
@@ -199,9 +205,7 @@ def explicit_attention(student: Student, explicit: bool) -> Iterator[None]:
     The same function either way; on CPUs the fused kernel's backward pass is the slower one in bf16.
     """
     attentions = [
-        block.attn
-        for block in student.backbone.blocks  # type: ignore[union-attr]
-        if hasattr(getattr(block, "attn", None), "fused_attn")
+        block.attn for block in student.backbone.blocks if hasattr(getattr(block, "attn", None), "fused_attn")
     ]
     before = [attention.fused_attn for attention in attentions]
     try:

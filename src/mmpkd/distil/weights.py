@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 from timm.models import adapt_input_conv
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpkd.errors import InputError
 
@@ -17,7 +18,7 @@ _CLASSIFIERS = ("head.", "head_dist.")
 _SHOWN = 3
 
 
-def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
+def load_backbone_weights(backbone: Any, path: Path) -> None:
     """Load a timm state dict, or a student's own ``weights.safetensors``, into a backbone.
 
     Classifier weights are left out, colour patch embeddings are summed over channels for grey input, and
@@ -36,26 +37,32 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
         if name in state and state[name].shape != tensor.shape
     ]
     complaints = [
-        f"{what}: {', '.join(names[:_SHOWN])}{f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''}"
+        f"{what}: {_first(names)}"
         for what, names in (("it lacks", missing), ("it has unknown", unknown), ("shapes differ", shapes))
         if names
     ]
     if complaints:
         raise InputError(
-            f"student.weights: {path} does not fit the student ({'; '.join(complaints)}); give the weights of the "
-            "same backbone, with the same width, depth and patch."
+            f"student.weights: {path} does not fit the student ({'; '.join(complaints)}); give the weights "
+            "of the same backbone, with the same width, depth and patch."
         )
     backbone.load_state_dict(state)
 
 
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        state: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"student.weights: {path} cannot be read as safetensors ({type(error).__name__}); pickled files (.pth, "
-            ".bin) are never opened, convert them first."
+            f"student.weights: {path} cannot be read as safetensors ({type(error).__name__}); pickled files "
+            "(.pth, .bin) are never opened, convert them first."
         ) from None
+    return state
 
 
 def _backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -65,7 +72,7 @@ def _backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return own or {name: value for name, value in state.items() if not name.startswith(_CLASSIFIERS)}
 
 
-def _fit(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+def _fit(state: dict[str, Tensor], backbone: Any) -> dict[str, Tensor]:
     wanted = backbone.state_dict()
     for name in ("patch_embed.proj.weight", "patch_embed.backbone.stem.conv.weight"):
         if name in state and name in wanted and state[name].shape[1] == 3 and wanted[name].shape[1] == 1:
@@ -73,10 +80,10 @@ def _fit(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
     position = state.get("pos_embed")
     target = wanted.get("pos_embed")
     if position is not None and target is not None and position.shape != target.shape:
-        grid = backbone.patch_embed.grid_size  # type: ignore[union-attr]
-        prefix = target.shape[1] - grid[0] * grid[1]  # type: ignore[index, operator]
-        old_side = int(round((position.shape[1] - prefix) ** 0.5))
+        grid = backbone.patch_embed.grid_size
+        prefix = target.shape[1] - grid[0] * grid[1]
+        old_side = round((position.shape[1] - prefix) ** 0.5)
         if position.shape[2] == target.shape[2] and old_side**2 == position.shape[1] - prefix:
             with torch.no_grad():
-                state["pos_embed"] = resample_abs_pos_embed(position, list(grid), num_prefix_tokens=prefix)  # type: ignore[call-overload]
+                state["pos_embed"] = resample_abs_pos_embed(position, list(grid), num_prefix_tokens=prefix)
     return state
