@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from mmpkd.errors import InputError, did_you_mean
 from mmpkd.settings import Settings
@@ -143,7 +143,7 @@ class TrainingSettings(Settings):
 class LambdaSchedule(Settings):
     """λ over the epochs: from ``start`` in the first to ``end`` in the last."""
 
-    kind: Literal["constant", "linear", "cosine"] = "linear"
+    kind: Literal["constant", "linear", "cosine"]
     start: Weight
     end: Weight | None = None
 
@@ -163,6 +163,25 @@ class LambdaSchedule(Settings):
         return self.start + (self.end - self.start) * share
 
 
+def _form(value: object) -> str:
+    """Tell the forms of a value apart, so that an error is told for the form that was meant."""
+    if isinstance(value, LambdaSchedule) or (isinstance(value, Mapping) and "kind" in value):
+        return "schedule"
+    return "by finding" if isinstance(value, Mapping) else "number"
+
+
+Lambda = Annotated[
+    Annotated[Weight, Tag("number")]
+    | Annotated[LambdaSchedule, Tag("schedule")]
+    | Annotated[dict[str, Weight], Tag("by finding")],
+    Discriminator(_form),
+]
+Temperatures = Annotated[
+    Annotated[Temperature, Tag("number")] | Annotated[dict[str, Temperature], Tag("by finding")],
+    Discriminator(_form),
+]
+
+
 class ObjectiveSettings(Settings):
     """The distillation objective; see :mod:`mmpkd.distil.objective` for the formulas.
 
@@ -173,8 +192,8 @@ class ObjectiveSettings(Settings):
         preset: Which of three published conventions: ``paper``, ``hinton`` or ``lopez-paz``.
     """
 
-    lambda_: Weight | LambdaSchedule | dict[str, Weight] = Field(default=0.5, alias="lambda")
-    temperature: Temperature | dict[str, Temperature] = 1.0
+    lambda_: Lambda = Field(default=0.5, alias="lambda")
+    temperature: Temperatures = 1.0
     preset: PresetName = "paper"
 
     def weights(self, findings: Sequence[str], epoch: int, epochs: int) -> Float[np.ndarray, " findings"]:
