@@ -34,11 +34,11 @@ FOURTEEN = (
     "pneumothorax",
     "support_devices",
 )
-SECRET_CASE = "case-7731-secret"
-SECRET_FOLDER = "/mnt/vault/ward7"
+HIDDEN_CASE = "case-7731-hidden"
+HIDDEN_FOLDER = "/mnt/vault/ward7"
 REPORT_TEXT = "small nodule in the left upper zone"
-BASELINES = ("chance", "centre_prior", "mean_roi_prior")
-POLICIES = ("roi_area", "top-0.1")
+BASELINES = ("chance", "centre-prior", "mean-roi-prior")
+POLICIES = ("matched-area", "top-area=0.1")
 
 
 @pytest.fixture
@@ -61,9 +61,11 @@ def build_run(path: Path, findings: Sequence[str] = FINDINGS) -> RunFolder:
     for arm_index, arm in enumerate(ARMS):
         for seed in SEEDS:
             write_table(folder.cell(arm, seed).history, _history(rng, arm_index))
-    predictions = pd.DataFrame({"case": [SECRET_CASE], "split": "test", "finding": findings[0], "probability": 0.4})
+    predictions = pd.DataFrame(
+        {"case": [HIDDEN_CASE], "split": "test", "finding": findings[0], "probability": 0.4}
+    )
     write_table(folder.cell("hard", 0).predictions, predictions)
-    write_table(folder.cases, pd.DataFrame({"case": [SECRET_CASE], "patient": ["p1"], "split": ["test"]}))
+    write_table(folder.cases, pd.DataFrame({"case": [HIDDEN_CASE], "patient": ["p1"], "split": ["test"]}))
     _write_gallery(folder, rng, findings)
     return folder
 
@@ -73,18 +75,18 @@ def _write_documents(folder: RunFolder, findings: Sequence[str]) -> None:
         "name": "phantom-chest",
         "cohort": {
             "name": "phantom-chest",
-            "root": SECRET_FOLDER,
+            "root": HIDDEN_FOLDER,
             "table": "cases.csv",
             "labels": {name: name for name in findings},
             "text": "report",
-            "note": f"copied from {SECRET_FOLDER}/old/cases.csv last year",
+            "note": f"copied from {HIDDEN_FOLDER}/old/cases.csv last year",
         },
         "teacher": {"kind": "encoder", "model": "microsoft/BiomedNLP-PubMedBERT", "folds": 5},
         "student": {"backbone": "vit_tiny_patch16_224", "size_px": 64, "patch_px": 8},
         "objective": {"preset": "paper", "weight": 0.5, "temperature": 2.0},
         "arms": list(ARMS),
         "seeds": list(SEEDS),
-        "compare": {"confidence": 0.95, "primary": {"metric": "auroc", "finding": "macro"}},
+        "compare": {"level": 0.95, "primary": {"metric": "auroc", "finding": "macro"}},
     }
     folder.study.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
     run = {
@@ -110,13 +112,20 @@ def _write_documents(folder: RunFolder, findings: Sequence[str]) -> None:
             "test": {"cases": 600, "patients": 302},
         },
         "findings": {
-            name: {"positive": 260 + 97 * (i % 5), "negative": 2000 - 130 * (i % 4), "missing": 60 + 35 * (i % 6)}
+            name: {
+                "positive": 260 + 97 * (i % 5),
+                "negative": 2000 - 130 * (i % 4),
+                "missing": 60 + 35 * (i % 6),
+            }
             for i, name in enumerate(findings)
         },
         "text": {"coverage": 0.96, "median_words": 31},
         "metadata": None,
         "rois": {name: 70 + 9 * i for i, name in enumerate(findings)},
-        "warnings": ["11 pairs of identical images lie in one split; they were kept."],
+        "warnings": [
+            "11 pairs of identical images lie in one split; they were kept.",
+            f"images/{HIDDEN_CASE}.png: is cut short; it is left out.",
+        ],
     }
     write_json(folder.cohort, cohort)
     write_json(folder.teacher, _teacher(findings))
@@ -156,11 +165,24 @@ def _teacher(findings: Sequence[str]) -> dict[str, object]:
 
     return {
         "kind": "encoder",
-        "settings": {"model": "microsoft/BiomedNLP-PubMedBERT", "cache": f"{SECRET_FOLDER}/models", "epochs": 3},
+        "settings": {
+            "teacher": {
+                "kind": "encoder",
+                "model": "microsoft/BiomedNLP-PubMedBERT",
+                "cache": HIDDEN_FOLDER,
+                "epochs": 3,
+            },
+            "folds": 5,
+            "calibrate": True,
+        },
         "findings": {name: scores(i) for i, name in enumerate(findings)},
         "macro": scores(1),
+        "test": {"findings": {name: scores(i + 1) for i, name in enumerate(findings)}, "macro": scores(2)},
+        "out_of_fold": True,
         "folds": 5,
-        "warnings": ["The teacher is nearly certain of effusion (entropy 0.08 bits): its soft labels add little there."],
+        "warnings": [
+            "The teacher is nearly certain of effusion (entropy 0.08 bits): its soft labels add little there."
+        ],
         "tokens_cut_share": 0.014,
     }
 
@@ -169,13 +191,17 @@ def _comparison(rng: np.random.Generator, findings: Sequence[str]) -> pd.DataFra
     rows: list[dict[str, object]] = []
     names = [*findings, "macro"]
 
-    def add(kind: str, arm: str, metric: str, finding: str, value: float, half: float, **more: object) -> None:
+    def add(
+        kind: str, arm: str, metric: str, finding: str, value: float, half: float, **more: object
+    ) -> None:
         row = {"kind": kind, "arm": arm, "reference_arm": "", "metric": metric, "policy": "", "method": ""}
         row |= {"finding": finding, "estimate": value, "low": value - half, "high": value + half}
         row |= {"cases": 600, "patients": 302, "seeds": 3, "role": "exploratory", **more}
         rows.append(row)
 
-    def add_metric(metric: str, base: float, gain: float, half: float, baselines: dict[str, float], **more: object) -> None:
+    def add_metric(
+        metric: str, base: float, gain: float, half: float, baselines: dict[str, float], **more: object
+    ) -> None:
         for finding in names:
             macro = finding == "macro"
             level = base + (0.0 if macro else float(rng.normal(0, 0.12 * abs(base))))
@@ -184,9 +210,22 @@ def _comparison(rng: np.random.Generator, findings: Sequence[str]) -> pd.DataFra
             role = "primary" if macro and metric == "auroc" else "exploratory"
             add("arm", "hard", metric, finding, level, width, role=role, **more)
             add("arm", "mmpkd", metric, finding, level + step, width, role=role, **more)
-            add("difference", "mmpkd", metric, finding, step, 0.8 * width, role=role, reference_arm="hard", **more)
+            add(
+                "difference",
+                "mmpkd",
+                metric,
+                finding,
+                step,
+                0.8 * width,
+                role=role,
+                reference_arm="hard",
+                **more,
+            )
             for name, value in baselines.items():
-                add("baseline", name, metric, finding, value, 0.0 if name == "chance" else 0.6 * width, **more)
+                half_baseline = 0.0 if name == "chance" else 0.6 * width
+                add("baseline", name, metric, finding, value, half_baseline, **{**more, "seeds": 0})
+                for arm, gap in (("hard", level - value), ("mmpkd", level + step - value)):
+                    add("difference", arm, metric, finding, gap, width, reference_arm=name, **more)
 
     add_metric("auroc", 0.79, 0.051, 0.03, {})
     add_metric("average_precision", 0.52, 0.07, 0.04, {})
@@ -195,13 +234,20 @@ def _comparison(rng: np.random.Generator, findings: Sequence[str]) -> pd.DataFra
     for policy in POLICIES:
         where = {"policy": policy, "method": "attention"}
         add_metric("iou", 0.11, 0.10, 0.02, dict(zip(BASELINES, (0.035, 0.07, 0.12), strict=True)), **where)
-        add_metric("precision", 0.19, 0.13, 0.03, dict(zip(BASELINES, (0.06, 0.12, 0.2), strict=True)), **where)
+        add_metric(
+            "precision", 0.19, 0.13, 0.03, dict(zip(BASELINES, (0.06, 0.12, 0.2), strict=True)), **where
+        )
         add_metric("recall", 0.22, 0.15, 0.03, dict(zip(BASELINES, (0.06, 0.13, 0.21), strict=True)), **where)
         add_metric("fdr", 0.81, -0.13, 0.03, dict(zip(BASELINES, (0.94, 0.88, 0.8), strict=True)), **where)
-        add_metric("fpr", 0.055, -0.01, 0.006, dict(zip(BASELINES, (0.06, 0.057, 0.052), strict=True)), **where)
+        add_metric("attended_area", 0.06, 0.0, 0.004, dict.fromkeys(BASELINES, 0.06), **where)
+        add_metric(
+            "fpr", 0.055, -0.01, 0.006, dict(zip(BASELINES, (0.06, 0.057, 0.052), strict=True)), **where
+        )
     where = {"policy": "", "method": "attention"}
     add_metric("pointing", 0.2, 0.22, 0.05, dict(zip(BASELINES, (0.06, 0.1, 0.24), strict=True)), **where)
-    add_metric("energy_enrichment", 2.1, 1.6, 0.4, dict(zip(BASELINES, (1.0, 1.6, 2.6), strict=True)), **where)
+    add_metric(
+        "energy_enrichment", 2.1, 1.6, 0.4, dict(zip(BASELINES, (1.0, 1.6, 2.6), strict=True)), **where
+    )
     return pd.DataFrame(rows)
 
 
@@ -217,18 +263,23 @@ def _history(rng: np.random.Generator, arm_index: int, epochs: int = 24) -> pd.D
         "learning_rate": 1e-3 * np.cos(np.linspace(0, np.pi / 2, epochs)),
         "val_auroc": 0.5 + (0.3 + 0.05 * arm_index) * progress + noise[1],
     }
-    if arm_index:
-        table["train_soft"] = 0.6 - 0.27 * progress + noise[2]
+    table["train_soft"] = 0.6 - 0.27 * progress + noise[2] if arm_index else np.full(epochs, np.nan)
     return pd.DataFrame(table)
 
 
-def _write_gallery(folder: RunFolder, rng: np.random.Generator, findings: Sequence[str], count: int = 6) -> None:
+def _write_gallery(
+    folder: RunFolder, rng: np.random.Generator, findings: Sequence[str], count: int = 6
+) -> None:
     tensors: dict[str, np.ndarray] = {}
     entries = []
     side = 128
     y, x = np.mgrid[:side, :side] / side
     for index in range(count):
-        cx, cy, r = rng.choice([0.32, 0.68]) + rng.normal(0, 0.03), rng.uniform(0.3, 0.7), rng.uniform(0.05, 0.13)
+        cx, cy, r = (
+            rng.choice([0.32, 0.68]) + rng.normal(0, 0.03),
+            rng.uniform(0.3, 0.7),
+            rng.uniform(0.05, 0.13),
+        )
         chest = 0.72 - 0.5 * sum(
             np.exp(-(((x - side_x) / 0.15) ** 4) - ((y - 0.5) / 0.32) ** 4) for side_x in (0.31, 0.69)
         )
@@ -247,7 +298,10 @@ def _write_gallery(folder: RunFolder, rng: np.random.Generator, findings: Sequen
             {
                 "finding": findings[index % len(findings)],
                 "label": 1,
-                "probabilities": {"hard": float(rng.uniform(0.2, 0.7)), "mmpkd": float(rng.uniform(0.5, 0.95))},
+                "probabilities": {
+                    "hard": float(rng.uniform(0.2, 0.7)),
+                    "mmpkd": float(rng.uniform(0.5, 0.95)),
+                },
             }
         )
     save_file(tensors, folder.gallery, metadata={"gallery": json.dumps(entries)})

@@ -1,7 +1,7 @@
-"""Puts the report together: reads the run folder, draws the figures, fills the template, writes one HTML file.
+"""Puts the report together: reads the run folder, draws the figures, fills the template, writes the file.
 
-The file loads nothing, holds no script, and holds no case id, path or report text. The same run folder gives the
-same bytes.
+The file loads nothing, holds no script, and holds no case id, path or report text. The same run folder
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ from markupsafe import Markup
 
 from mmpkd.files import write_text
 from mmpkd.folder import RunFolder
-from mmpkd.report import panels
+from mmpkd.report.axes import arm_styles
+from mmpkd.report.cases import colour_bar_uri, example_cases
 from mmpkd.report.data import ReportData, read_report_data
+from mmpkd.report.findings import auroc_figures
 from mmpkd.report.glossary import METRICS, TERMS, describe_metric
-from mmpkd.report.tables import compared_arms, endpoint_table, finding_table, key_numbers
+from mmpkd.report.localisation import map_panels
+from mmpkd.report.record import cohort_panel, run_panel, training_figures
+from mmpkd.report.tables import compared_arms, endpoint_table, finding_table
+from mmpkd.report.teacher import teacher_panel
+from mmpkd.report.tiles import key_numbers
 
 SECTIONS = (
     ("verdict", "Verdict"),
@@ -51,7 +57,11 @@ def render(data: ReportData) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     package = files("mmpkd.report")
     template = environment.from_string(package.joinpath("template.html.j2").read_text(encoding="utf-8"))
@@ -66,18 +76,18 @@ def _context(data: ReportData) -> dict[str, Any]:
         "intervals": _interval_words(data),
         "verdict": data.verdict,
         "tiles": key_numbers(data),
-        "teacher": panels.teacher_panel(data),
+        "teacher": teacher_panel(data),
         "arms": compared_arms(data),
-        "arm_styles": panels.arm_styles(data),
+        "arm_styles": arm_styles(compared_arms(data)),
         "endpoints": endpoint_table(data),
-        "auroc_figures": panels.auroc_figures(data),
+        "auroc_figures": auroc_figures(data),
         "auroc_table": finding_table(data, "auroc"),
-        "map_panels": panels.map_panels(data),
-        "example_cases": panels.example_cases(data),
-        "colour_bar": panels.colour_bar_uri() if data.gallery else "",
-        "training": panels.training_figures(data),
-        "cohort": panels.cohort_panel(data),
-        "run": panels.run_panel(data),
+        "map_panels": map_panels(data),
+        "example_cases": example_cases(data),
+        "colour_bar": colour_bar_uri() if data.gallery else "",
+        "training": training_figures(data),
+        "cohort": cohort_panel(data),
+        "run": run_panel(data),
         "settings_yaml": yaml.safe_dump(dict(data.study), sort_keys=False, allow_unicode=True, width=100),
         "metrics": _metrics_used(data),
         "terms": TERMS,

@@ -23,15 +23,16 @@ from mmpkd.settings import read_yaml
 
 MACRO = "macro"
 WITHHELD = "(path withheld)"
-_COMPARISON_COLUMNS = (
-    "kind arm reference_arm metric policy method finding estimate low high cases patients seeds role".split()
-)
-_PATH_KEYS = {"root", "table", "tables", "path", "paths", "folder", "weights", "cache", "cache_dir", "out", "image_root"}
-_ABSOLUTE_PATH = re.compile(
+_TEXT_COLUMNS = ("kind", "arm", "reference_arm", "metric", "policy", "method", "finding", "role")
+_COMPARISON_COLUMNS = [*_TEXT_COLUMNS, "estimate", "low", "high", "cases", "patients", "seeds"]
+_PATH_KEYS = {"root", "table", "tables", "path", "paths", "folder", "cache", "cache_dir", "out"}
+_PATH = re.compile(
     r"(?<![\w.:/\\])(?:file://|~|[A-Za-z]:(?=[/\\]))?(?:/[\w.+~@%-]+){2,}/?"
-    r"|(?<!\w)(?:[A-Za-z]:\\|\\\\|~[/\\])[^\s'\";,)]+"
+    r"|(?<!\w)(?:[A-Za-z]:\\|\\\\|~[/\\]|\.\.?[/\\])[^\s'\";,)]+"
 )
-_FILE_NAME = re.compile(r"(?i).*\.(csv|tsv|parquet|jsonl?|gz|safetensors|png|jpe?g|tiff?|pgm|dcm)$")
+_FILE = re.compile(
+    r"(?i)[\w./\\@+~%-]*[\w*]\.(?:csv|tsv|parquet|jsonl?|ya?ml|gz|safetensors|png|jpe?g|tiff?|pgm|dcm)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,9 @@ class ReportData:
 
     def select(self, **wanted: str) -> tuple[Row, ...]:
         """Return the comparison rows whose columns equal ``wanted``."""
-        return tuple(r for r in self.comparison if all(getattr(r, name) == value for name, value in wanted.items()))
+        return tuple(
+            r for r in self.comparison if all(getattr(r, name) == value for name, value in wanted.items())
+        )
 
 
 def read_report_data(folder: RunFolder) -> ReportData:
@@ -147,9 +150,9 @@ def withhold_paths(value: Any, key: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [withhold_paths(item, key) for item in value]
     if isinstance(value, str):
-        if value and (key in _PATH_KEYS or _FILE_NAME.fullmatch(value)):
+        if value and key in _PATH_KEYS:
             return WITHHELD
-        return _ABSOLUTE_PATH.sub(WITHHELD, value)
+        return _FILE.sub(WITHHELD, _PATH.sub(WITHHELD, value))
     return value
 
 
@@ -178,17 +181,18 @@ def _read_comparison(path: Path) -> tuple[Row, ...]:
     missing = [column for column in _COMPARISON_COLUMNS if column not in table.columns]
     if missing:
         raise InputError(f"{path}: lacks the column {missing[0]!r}; remove it and run `mmpkd compare` again.")
-    rows = []
-    for record in table[_COMPARISON_COLUMNS].to_dict(orient="records"):
-        text = {name: "" if _is_missing(record[name]) else str(record[name]) for name in _TEXT_COLUMNS}
-        numbers = {name: _number(record[name]) for name in ("estimate", "low", "high")}
-        counts = {name: _count(record[name]) for name in ("cases", "patients", "seeds")}
-        estimate = Estimate(numbers["estimate"], numbers["low"], numbers["high"])
-        rows.append(Row(**text, estimate=estimate, **counts))
-    return tuple(rows)
+    return tuple(_row(record) for record in table[_COMPARISON_COLUMNS].to_dict(orient="records"))
 
 
-_TEXT_COLUMNS = ("kind", "arm", "reference_arm", "metric", "policy", "method", "finding", "role")
+def _row(record: Mapping[Any, Any]) -> Row:
+    kind, arm, reference_arm, metric, policy, method, finding, role = (
+        "" if _is_missing(record[name]) else str(record[name]) for name in _TEXT_COLUMNS
+    )
+    cases, patients, seeds = (_count(record[name]) for name in ("cases", "patients", "seeds"))
+    estimate = Estimate(*(_number(record[name]) for name in ("estimate", "low", "high")))
+    return Row(
+        kind, arm, reference_arm, metric, policy, method, finding, estimate, cases, patients, seeds, role
+    )
 
 
 def _is_missing(value: object) -> bool:
@@ -233,8 +237,12 @@ def _read_gallery(path: Path) -> tuple[GalleryCase, ...]:
         cases = []
         for index, entry in enumerate(entries):
             if f"image/{index}" not in names:
-                raise InputError(f"{path}: lacks the tensor 'image/{index}'; remove it and make the report again.")
-            arms = [name.split("/")[1] for name in names if name.startswith("map/") and name.endswith(f"/{index}")]
+                raise InputError(
+                    f"{path}: lacks the tensor 'image/{index}'; remove it and make the report again."
+                )
+            arms = [
+                name.split("/")[1] for name in names if name.startswith("map/") and name.endswith(f"/{index}")
+            ]
             roi = tensors.get_tensor(f"roi/{index}") > 0 if f"roi/{index}" in names else None
             maps = {arm: tensors.get_tensor(f"map/{arm}/{index}").astype(np.float32) for arm in sorted(arms)}
             cases.append(

@@ -42,8 +42,8 @@ METRICS: tuple[Metric, ...] = (
         "AUROC",
         "classification",
         "higher",
-        "Area under the receiver operating characteristic: the probability that a random positive case scores "
-        "above a random negative one, ties counting half. 0.5 is chance, 1 is perfect.",
+        "Area under the receiver operating characteristic: the probability that a random positive "
+        "case scores above a random negative one, ties counting half. 0.5 is chance, 1 is perfect.",
     ),
     Metric(
         "average_precision",
@@ -67,7 +67,7 @@ METRICS: tuple[Metric, ...] = (
         "ECE",
         "classification",
         "lower",
-        "Mean absolute gap of predicted probability and observed frequency over bins of cases.",
+        "Mean absolute gap of predicted probability and observed frequency over bins of equally many cases.",
     ),
     Metric(
         "iou",
@@ -75,8 +75,8 @@ METRICS: tuple[Metric, ...] = (
         "IoU",
         "localisation",
         "higher",
-        "|B∩M| / |B∪M| for the binarised map B and the ROI M. A random map of area share q on an ROI of area share "
-        "p expects about pq / (p + q − pq).",
+        "|B∩M| / |B∪M| for the binarised map B and the ROI M. A random map of area share q on an ROI "
+        "of area share p expects about pq / (p + q − pq).",
     ),
     Metric(
         "recall",
@@ -100,8 +100,8 @@ METRICS: tuple[Metric, ...] = (
         "FDR",
         "localisation",
         "lower",
-        "1 − precision = FP / (FP + TP): the share of the binarised map that lies outside the ROI. Some papers print "
-        "this under the name false positive rate.",
+        "1 − precision = FP / (FP + TP): the share of the binarised map that lies outside the ROI. "
+        "Some papers print this under the name false positive rate.",
     ),
     Metric(
         "fpr",
@@ -125,8 +125,8 @@ METRICS: tuple[Metric, ...] = (
         "pointing",
         "localisation",
         "higher",
-        "Whether the map's highest pixel lies inside the ROI; ties count as their expectation. Chance is the ROI's "
-        "area share.",
+        "Whether the map's highest pixel lies inside the ROI; ties count as their expectation. Chance"
+        " is the ROI's area share.",
     ),
     Metric(
         "energy_enrichment",
@@ -174,18 +174,22 @@ METRICS: tuple[Metric, ...] = (
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
 TERMS: tuple[tuple[str, str], ...] = (
-    ("Arm", "One way to train a student, for example on hard labels only, or with the teacher's soft labels added."),
+    (
+        "Arm",
+        "One way to train a student, for example on hard labels only, or with the teacher's soft "
+        "labels added.",
+    ),
     ("Seed", "One replicate of an arm: the same settings, another random start and order of cases."),
     ("Macro", "The plain mean over findings; each finding counts the same."),
     (
         "Interval",
-        "What the study's resampling of patients, and of seeds where there are several, supports. An interval of a "
-        "difference that includes 0 means that the direction is not established.",
+        "What the study's resampling of patients, and of seeds where there are several, supports. An "
+        "interval of a difference that includes 0 means that the direction is not established.",
     ),
     (
         "Primary and exploratory",
-        "The primary endpoint was named in the study file before the run. All else is exploratory: it suggests, "
-        "it does not prove.",
+        "The primary endpoint was named in the study file before the run. All else is exploratory: it"
+        " suggests, it does not prove.",
     ),
     (
         "Reference labels",
@@ -193,11 +197,15 @@ TERMS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Entropy",
-        "How undecided the teacher's probabilities are, in bits: 1 is a coin toss, 0 is a certain label. Near 0 the "
-        "soft labels say hardly more than the hard ones.",
+        "How undecided the teacher's probabilities are, in bits: 1 is a coin toss, 0 is a certain "
+        "label. Near 0 the soft labels say hardly more than the hard ones.",
     ),
     ("Map", "Attribution map: one value a pixel, for one case and finding, saying where the student looked."),
-    ("ROI", "Region of interest, drawn by a reader. No student was trained on it."),
+    (
+        "ROI",
+        "Region of interest: where a reader saw the finding. Students are scored on it; unless an arm"
+        " says so, none was trained on it.",
+    ),
 )
 
 _BASELINES = {
@@ -212,7 +220,7 @@ _BASELINES = {
     "randomised": "Weight-randomised student",
 }
 _POLICIES = {
-    "": "no threshold",
+    "": "without a threshold",
     "roi_area": "at the ROI's own area",
     "matched": "at the ROI's own area",
     "matched_area": "at the ROI's own area",
@@ -243,7 +251,9 @@ def describe_policy(name: str) -> str:
     known = _POLICIES.get(_key(name))
     if known:
         return known
-    share = re.fullmatch(r"(top|area|top_area|top_q|fraction_of_max|max)[_:=(]*(0?\.\d+|\d+%?)\)?", _key(name))
+    share = re.fullmatch(
+        r"(top|area|top_area|top_q|fraction_of_max|max)[_:=(]*(0?\.\d+|\d+%?)\)?", _key(name)
+    )
     if share:
         value = share.group(2)
         if value.startswith(("0", ".")):

@@ -25,7 +25,7 @@ _HALO = (10, 14, 20)
 def image_with_roi(
     image: UInt8[np.ndarray, "height width"], roi: Bool[np.ndarray, "height width"] | None, side_px: int
 ) -> Image.Image:
-    """Return the grey image, its longer side ``side_px``, with the ROI outlined in white between dark lines."""
+    """Return the grey image, its longer side ``side_px``, the ROI outlined in white between dark lines."""
     pixels = np.repeat(_resized(image.astype(np.float32), side_px)[..., None], 3, axis=2)
     return _picture(_outlined(pixels, roi))
 
@@ -69,8 +69,10 @@ def colour_bar(width_px: int = 120, height_px: int = 10) -> Image.Image:
 
 def png_data_uri(picture: Image.Image) -> str:
     """Return the picture as a ``data:`` URI, without any metadata."""
+    from PIL import Image
+
     buffer = io.BytesIO()
-    picture.quantize(256, dither=0).save(buffer, format="PNG", optimize=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -63,13 +63,14 @@ def drawing_style(salt: str = "mmpkd") -> Iterator[None]:
         yield
 
 
-def inline_svg(figure: Figure, name: str, description: str) -> Markup:
+def inline_svg(figure: Figure, name: str, description: str, enlarge: float = 1.0) -> Markup:
     """Return the figure as an ``<svg>`` element for inlining.
 
     Args:
         figure: Drawn inside :func:`drawing_style`.
         name: Unique in the page, letters and dashes; it prefixes every id.
         description: What a reader who cannot see the figure is told.
+        enlarge: How far a wide screen may enlarge it.
     """
     buffer = io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -88,13 +89,13 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
     root.attrib = {
         "viewBox": root.get("viewBox", f"0 0 {width} {height}"),
         "role": "img",
-        "style": f"max-width: {width}px; aspect-ratio: {width} / {height}",
+        "style": f"max-width: {round(enlarge * width)}px; aspect-ratio: {width} / {height}",
     }
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  (serialised, so already escaped)
 
 
 def _drop_page_wide_style(root: ET.Element) -> None:
-    """Remove the ``* {...}`` rule that matplotlib puts in each file: inline, it would style the whole page."""
+    """Remove the ``* {...}`` rule that matplotlib writes: inline, it would style the whole page."""
     for parent in root.iter():
         for child in list(parent):
             if child.tag == f"{_SVG}style":

@@ -1,4 +1,4 @@
-"""Lays the comparison's rows out as the report's tables and tiles. Formatting only: no number is computed here."""
+"""Lays the comparison's rows out as the report's tables. Formatting only: no number is computed here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from mmpkd.report.data import MACRO, Estimate, ReportData, Row
 from mmpkd.report.glossary import Metric, describe_metric, describe_policy, plain
-
-MINUS = "\u2212"
-NO_NUMBER = "\u2013"
+from mmpkd.report.words import NO_NUMBER, finding_words, minus, show
 
 
 @dataclass(frozen=True)
@@ -24,9 +22,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table: what it is about, and one cell a column."""
+    """One line of a table: what it is about (``short`` on a phone), and one cell a column."""
 
     label: str
+    short: str
     better: str
     primary: bool
     cells: tuple[Cell, ...]
@@ -49,31 +48,11 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One key number: large, with what it is above and its interval or context below."""
-
-    label: str
-    value: str
-    detail: str = ""
-    primary: bool = False
-
-
-@dataclass(frozen=True)
 class MapSetting:
     """One way in which maps were scored: a map method and a threshold policy."""
 
     method: str
     policy: str
-
-
-def show(value: float, digits: int = 3, signed: bool = False) -> str:
-    """Return a number with a true minus sign; a dash where it is undefined."""
-    if math.isnan(value):
-        return NO_NUMBER
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    if signed and float(text) == 0:
-        text = text.lstrip("+-")
-    return text.replace("-", MINUS)
 
 
 def show_interval(estimate: Estimate, digits: int = 3, signed: bool = False) -> str:
@@ -107,8 +86,10 @@ def compared_arms(data: ReportData) -> tuple[str, ...]:
 
 
 def differences_of(data: ReportData) -> tuple[tuple[str, str], ...]:
-    """Return the compared pairs (arm, reference arm), in order."""
-    return tuple(dict.fromkeys((row.arm, row.reference_arm) for row in data.select(kind="difference")))
+    """Return the compared pairs of arms (arm, reference arm), in order; baselines are not among them."""
+    arms = compared_arms(data)
+    found = dict.fromkeys((row.arm, row.reference_arm) for row in data.select(kind="difference"))
+    return tuple(pair for pair in found if pair[1] in arms)
 
 
 def map_settings(data: ReportData) -> tuple[MapSetting, ...]:
@@ -129,7 +110,7 @@ def describe_setting(setting: MapSetting, settings: Sequence[MapSetting]) -> str
 def endpoint_table(data: ReportData) -> Table:
     """Return the macro endpoints: one column an arm, then one a difference."""
     arms, pairs = compared_arms(data), differences_of(data)
-    columns = (*arms, *(f"{arm} {MINUS} {reference}" for arm, reference in pairs))
+    columns = (*arms, *(minus(*pair) for pair in pairs))
     settings = map_settings(data)
     groups = []
     macro = [row for row in data.comparison if row.finding == MACRO and row.kind in ("arm", "difference")]
@@ -147,7 +128,7 @@ def endpoint_table(data: ReportData) -> Table:
 def finding_table(data: ReportData, metric_name: str, method: str = "", policy: str = "") -> Table:
     """Return one metric per finding: one column an arm, then one a difference."""
     arms, pairs = compared_arms(data), differences_of(data)
-    columns = (*arms, *(f"{arm} {MINUS} {reference}" for arm, reference in pairs))
+    columns = (*arms, *(minus(*pair) for pair in pairs))
     metric = describe_metric(metric_name)
     rows = data.select(metric=metric_name, method=method, policy=policy)
     lines = []
@@ -156,7 +137,8 @@ def finding_table(data: ReportData, metric_name: str, method: str = "", policy: 
         cells = [cell(_arm(mine, arm), metric) for arm in arms]
         cells += [cell(_difference(mine, pair), metric, signed=True) for pair in pairs]
         primary = any(row.role == "primary" for row in mine)
-        lines.append(Line(plain(finding), "", primary, tuple(cells)))
+        name = finding_words(finding)
+        lines.append(Line(name, name, "", primary, tuple(cells)))
     return Table(columns, (Group("", tuple(lines)),) if lines else ())
 
 
@@ -173,7 +155,8 @@ def _lines(rows: Sequence[Row], arms: Sequence[str], pairs: Sequence[tuple[str, 
         mine = [row for row in rows if row.metric == name]
         cells = [cell(_arm(mine, arm), metric) for arm in arms]
         cells += [cell(_difference(mine, pair), metric, signed=True) for pair in pairs]
-        lines.append(Line(metric.label, metric.better, any(row.role == "primary" for row in mine), tuple(cells)))
+        primary = any(row.role == "primary" for row in mine)
+        lines.append(Line(metric.label, metric.short, metric.better, primary, tuple(cells)))
     return tuple(lines)
 
 
@@ -182,7 +165,9 @@ def _arm(rows: Sequence[Row], arm: str) -> Estimate | None:
 
 
 def _difference(rows: Sequence[Row], pair: tuple[str, str]) -> Estimate | None:
-    return estimate_of(row for row in rows if row.kind == "difference" and (row.arm, row.reference_arm) == pair)
+    return estimate_of(
+        row for row in rows if row.kind == "difference" and (row.arm, row.reference_arm) == pair
+    )
 
 
 def _pair(setting: MapSetting) -> tuple[str, str]:
@@ -191,53 +176,6 @@ def _pair(setting: MapSetting) -> tuple[str, str]:
 
 def _is_localisation(row: Row) -> bool:
     return bool(row.method) or describe_metric(row.metric).family == "localisation"
-
-
-def key_numbers(data: ReportData) -> list[Tile]:
-    """Return the tiles: primary differences first, then what puts them into proportion."""
-    tiles = [_difference_tile(row, primary=True) for row in data.comparison if _is_primary_difference(row)]
-    if not tiles:
-        auroc = [r for r in data.select(kind="difference", metric="auroc", finding=MACRO)]
-        tiles = [_difference_tile(row, primary=False) for row in auroc[:1]]
-    for row in data.select(kind="arm", metric="auroc", finding=MACRO)[:3]:
-        tiles.append(Tile(f"Macro AUROC, {row.arm}", show(row.estimate.value), show_interval(row.estimate)))
-    tiles += _teacher_tile(data)
-    tiles += _size_tile(data)
-    return tiles
-
-
-def _is_primary_difference(row: Row) -> bool:
-    return row.kind == "difference" and row.role == "primary"
-
-
-def _difference_tile(row: Row, primary: bool) -> Tile:
-    metric = describe_metric(row.metric)
-    what = f"{'Macro ' if row.finding == MACRO else plain(row.finding) + ', '}{metric.short}"
-    where = f" {describe_policy(row.policy)}" if row.policy else ""
-    return Tile(
-        f"{what}{where}, {row.arm} {MINUS} {row.reference_arm}",
-        show(row.estimate.value, metric.digits, signed=True),
-        show_interval(row.estimate, metric.digits, signed=True),
-        primary=primary,
-    )
-
-
-def _teacher_tile(data: ReportData) -> list[Tile]:
-    macro = (data.teacher or {}).get("macro") or {}
-    estimate = read_estimate(macro, "auroc")
-    if not estimate.defined:
-        return []
-    return [Tile("Teacher's macro AUROC, out of fold", show(estimate.value), show_interval(estimate))]
-
-
-def _size_tile(data: ReportData) -> list[Tile]:
-    splits = (data.cohort or {}).get("splits") or {}
-    test = splits.get("test") if isinstance(splits, dict) else None
-    if not isinstance(test, dict) or test.get("cases") is None:
-        return []
-    patients = f"{test['patients']:,} patients" if test.get("patients") is not None else ""
-    seeds = f"{len(data.seeds)} {'seed' if len(data.seeds) == 1 else 'seeds'} an arm" if data.seeds else ""
-    return [Tile("Test cases", f"{test['cases']:,}", ", ".join(part for part in (patients, seeds) if part))]
 
 
 def read_estimate(record: object, name: str) -> Estimate:
