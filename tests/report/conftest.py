@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from mmpkd.files import write_json, write_table
 from mmpkd.folder import RunFolder
+from mmpkd.report.build import write_report
 
 ARMS = ("hard", "mmpkd")
 SEEDS = (0, 1, 2)
@@ -36,28 +37,57 @@ FOURTEEN = (
 )
 HIDDEN_CASE = "case-7731-hidden"
 HIDDEN_FOLDER = "/mnt/vault/ward7"
-REPORT_TEXT = "small nodule in the left upper zone"
 BASELINES = ("chance", "centre-prior", "mean-roi-prior")
 POLICIES = ("matched-area", "top-area=0.1")
 
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
-    """Return a function that writes a whole run folder for the given findings."""
+    """Return a function that writes a run folder for the given findings, small unless asked to be whole."""
 
-    def make(findings: Sequence[str] = FINDINGS, name: str = "run") -> RunFolder:
-        return build_run(tmp_path / name, findings)
+    def make(findings: Sequence[str] = FINDINGS, name: str = "run", whole: bool = False) -> RunFolder:
+        return build_run(tmp_path / name, findings, whole=whole)
 
     return make
 
 
-def build_run(path: Path, findings: Sequence[str] = FINDINGS) -> RunFolder:
+@pytest.fixture
+def run_folder(make_run: Callable[..., RunFolder]) -> RunFolder:
+    """Return a small run folder: every file, but AUROC and IoU alone and one example case."""
+    return make_run()
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return a run folder with every metric, for reading only."""
+    return build_run(tmp_path_factory.mktemp("whole") / "run", whole=True)
+
+
+@pytest.fixture(scope="session")
+def whole_report(whole_run: RunFolder) -> str:
+    """Return the report of the whole run folder."""
+    return write_report(whole_run).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def hidden() -> tuple[str, ...]:
+    """Return what lies in the run folder and must never reach a report."""
+    return (HIDDEN_CASE, HIDDEN_FOLDER, "vault", "cases.csv", "images/")
+
+
+@pytest.fixture
+def fourteen() -> tuple[str, ...]:
+    """Return the fourteen findings of a common chest X-ray labeller."""
+    return FOURTEEN
+
+
+def build_run(path: Path, findings: Sequence[str] = FINDINGS, whole: bool = True) -> RunFolder:
     """Write every file that a report reads."""
     folder = RunFolder(path)
     path.mkdir(parents=True, exist_ok=True)
     _write_documents(folder, findings)
     rng = np.random.default_rng(7)
-    write_table(folder.comparison, _comparison(rng, findings))
+    write_table(folder.comparison, _comparison(rng, findings, whole))
     for arm_index, arm in enumerate(ARMS):
         for seed in SEEDS:
             write_table(folder.cell(arm, seed).history, _history(rng, arm_index))
@@ -66,7 +96,7 @@ def build_run(path: Path, findings: Sequence[str] = FINDINGS) -> RunFolder:
     )
     write_table(folder.cell("hard", 0).predictions, predictions)
     write_table(folder.cases, pd.DataFrame({"case": [HIDDEN_CASE], "patient": ["p1"], "split": ["test"]}))
-    _write_gallery(folder, rng, findings)
+    _write_gallery(folder, rng, findings, count=6 if whole else 1)
     return folder
 
 
@@ -130,16 +160,16 @@ def _write_documents(folder: RunFolder, findings: Sequence[str]) -> None:
     write_json(folder.cohort, cohort)
     write_json(folder.teacher, _teacher(findings))
     verdict = {
-        "question": "Does privileged text make an image-only student better, and does it look in the right place?",
+        "question": "Does privileged text make the student better, and does it look in the right place?",
         "answer": "With privileged text the student tells findings apart better, by 0.05 AUROC.",
         "sentences": [
-            "Macro AUROC on test rises from 0.79 (hard) to 0.84 (mmpkd): +0.051, 95% interval +0.028 to +0.075, "
-            "over 3 seeds and 302 patients.",
-            "Maps at the ROI's own area overlap the ROI more than those of hard, and more than the mean-ROI prior.",
+            "Macro AUROC on test rises from 0.79 (hard) to 0.84 (mmpkd): +0.051, 95% interval "
+            "+0.028 to +0.075, over 3 seeds and 302 patients.",
+            "Maps at the ROI's own area overlap it more than those of hard do, and than the mean-ROI prior.",
         ],
         "caveats": [
-            "No control arm has run (label smoothing, shuffled soft labels), so the gain cannot be credited to "
-            "privileged knowledge yet.",
+            "No control arm has run (label smoothing, shuffled soft labels), so the gain cannot be "
+            "credited to privileged knowledge yet.",
             "Three seeds say little about the spread between trainings.",
         ],
     }
@@ -187,67 +217,52 @@ def _teacher(findings: Sequence[str]) -> dict[str, object]:
     }
 
 
-def _comparison(rng: np.random.Generator, findings: Sequence[str]) -> pd.DataFrame:
+def _comparison(rng: np.random.Generator, findings: Sequence[str], whole: bool) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     names = [*findings, "macro"]
 
-    def add(
-        kind: str, arm: str, metric: str, finding: str, value: float, half: float, **more: object
-    ) -> None:
-        row = {"kind": kind, "arm": arm, "reference_arm": "", "metric": metric, "policy": "", "method": ""}
-        row |= {"finding": finding, "estimate": value, "low": value - half, "high": value + half}
+    def add(kind: str, arm: str, value: float, half: float, **more: object) -> None:
+        row = {"kind": kind, "arm": arm, "reference_arm": "", "metric": "", "policy": "", "method": ""}
+        row |= {"finding": "", "estimate": value, "low": value - half, "high": value + half}
         row |= {"cases": 600, "patients": 302, "seeds": 3, "role": "exploratory", **more}
         rows.append(row)
 
     def add_metric(
-        metric: str, base: float, gain: float, half: float, baselines: dict[str, float], **more: object
+        metric: str, base: float, gain: float, half: float, *baselines: float, **more: str
     ) -> None:
         for finding in names:
             macro = finding == "macro"
             level = base + (0.0 if macro else float(rng.normal(0, 0.12 * abs(base))))
             step = gain + (0.0 if macro else float(rng.normal(0, 0.35 * abs(gain))))
             width = half * (0.7 if macro else 1.3)
+            where = {"metric": metric, "finding": finding, **more}
             role = "primary" if macro and metric == "auroc" else "exploratory"
-            add("arm", "hard", metric, finding, level, width, role=role, **more)
-            add("arm", "mmpkd", metric, finding, level + step, width, role=role, **more)
-            add(
-                "difference",
-                "mmpkd",
-                metric,
-                finding,
-                step,
-                0.8 * width,
-                role=role,
-                reference_arm="hard",
-                **more,
-            )
-            for name, value in baselines.items():
-                half_baseline = 0.0 if name == "chance" else 0.6 * width
-                add("baseline", name, metric, finding, value, half_baseline, **{**more, "seeds": 0})
+            add("arm", "hard", level, width, **where)
+            add("arm", "mmpkd", level + step, width, **where)
+            add("difference", "mmpkd", step, 0.8 * width, role=role, reference_arm="hard", **where)
+            for name, value in zip(BASELINES, baselines, strict=False):
+                add("baseline", name, value, 0.0 if name == "chance" else 0.6 * width, seeds=0, **where)
                 for arm, gap in (("hard", level - value), ("mmpkd", level + step - value)):
-                    add("difference", arm, metric, finding, gap, width, reference_arm=name, **more)
+                    add("difference", arm, gap, width, reference_arm=name, **where)
 
-    add_metric("auroc", 0.79, 0.051, 0.03, {})
-    add_metric("average_precision", 0.52, 0.07, 0.04, {})
-    add_metric("brier", 0.13, -0.018, 0.008, {})
-    add_metric("calibration_error", 0.06, -0.014, 0.012, {})
+    add_metric("auroc", 0.79, 0.051, 0.03)
+    if not whole:
+        add_metric("iou", 0.11, 0.10, 0.02, 0.035, 0.07, 0.12, policy="matched-area", method="attention")
+        return pd.DataFrame(rows)
+    add_metric("average_precision", 0.52, 0.07, 0.04)
+    add_metric("brier", 0.13, -0.018, 0.008)
+    add_metric("calibration_error", 0.06, -0.014, 0.012)
     for policy in POLICIES:
         where = {"policy": policy, "method": "attention"}
-        add_metric("iou", 0.11, 0.10, 0.02, dict(zip(BASELINES, (0.035, 0.07, 0.12), strict=True)), **where)
-        add_metric(
-            "precision", 0.19, 0.13, 0.03, dict(zip(BASELINES, (0.06, 0.12, 0.2), strict=True)), **where
-        )
-        add_metric("recall", 0.22, 0.15, 0.03, dict(zip(BASELINES, (0.06, 0.13, 0.21), strict=True)), **where)
-        add_metric("fdr", 0.81, -0.13, 0.03, dict(zip(BASELINES, (0.94, 0.88, 0.8), strict=True)), **where)
-        add_metric("attended_area", 0.06, 0.0, 0.004, dict.fromkeys(BASELINES, 0.06), **where)
-        add_metric(
-            "fpr", 0.055, -0.01, 0.006, dict(zip(BASELINES, (0.06, 0.057, 0.052), strict=True)), **where
-        )
+        add_metric("iou", 0.11, 0.10, 0.02, 0.035, 0.07, 0.12, **where)
+        add_metric("precision", 0.19, 0.13, 0.03, 0.06, 0.12, 0.2, **where)
+        add_metric("recall", 0.22, 0.15, 0.03, 0.06, 0.13, 0.21, **where)
+        add_metric("fdr", 0.81, -0.13, 0.03, 0.94, 0.88, 0.8, **where)
+        add_metric("fpr", 0.055, -0.01, 0.006, 0.06, 0.057, 0.052, **where)
+        add_metric("attended_area", 0.06, 0.0, 0.004, 0.06, 0.06, 0.06, **where)
     where = {"policy": "", "method": "attention"}
-    add_metric("pointing", 0.2, 0.22, 0.05, dict(zip(BASELINES, (0.06, 0.1, 0.24), strict=True)), **where)
-    add_metric(
-        "energy_enrichment", 2.1, 1.6, 0.4, dict(zip(BASELINES, (1.0, 1.6, 2.6), strict=True)), **where
-    )
+    add_metric("pointing", 0.2, 0.22, 0.05, 0.06, 0.1, 0.24, **where)
+    add_metric("energy_enrichment", 2.1, 1.6, 0.4, 1.0, 1.6, 2.6, **where)
     return pd.DataFrame(rows)
 
 
@@ -267,9 +282,7 @@ def _history(rng: np.random.Generator, arm_index: int, epochs: int = 24) -> pd.D
     return pd.DataFrame(table)
 
 
-def _write_gallery(
-    folder: RunFolder, rng: np.random.Generator, findings: Sequence[str], count: int = 6
-) -> None:
+def _write_gallery(folder: RunFolder, rng: np.random.Generator, findings: Sequence[str], count: int) -> None:
     tensors: dict[str, np.ndarray] = {}
     entries = []
     side = 128

@@ -110,32 +110,31 @@ def few_ticks(count: int) -> MaxNLocator:
     return MaxNLocator(count, steps=[1, 2, 2.5, 5, 10])
 
 
-def draw_legend(axes: Axes, series: Sequence[Series]) -> None:
-    """Draw the series' names above the axes."""
+def legend_columns(series: Sequence[Series], width_px: float) -> int:
+    """Return how many names of a legend fit side by side."""
+    widest = 6.9 * max(len(look.label) for look in series) + 46
+    return int(np.clip(width_px // widest, 1, len(series)))
+
+
+def draw_legend(axes: Axes, series: Sequence[Series], columns: int) -> None:
+    """Draw the series' names above the axes, growing leftwards from their right end."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D(
-            [],
-            [],
-            color=look.colour,
-            marker=look.marker,
-            markeredgecolor=CARD,
-            markersize=7,
-            label=look.label,
-        )
-        for look in series
+        Line2D([], [], color=s.colour, marker=s.marker, markeredgecolor=CARD, markersize=7, label=s.label)
+        for s in series
     ]
     axes.legend(
         handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=len(series),
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=columns,
         frameon=False,
         borderaxespad=0.2,
         handlelength=1.5,
         handletextpad=0.5,
         columnspacing=1.4,
+        labelspacing=0.35,
         fontsize=11.5,
     )
 

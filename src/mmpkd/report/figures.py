@@ -6,6 +6,7 @@ whole figure for the page. Widths are those of a phone, so that nothing need shr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from mmpkd.report.axes import (
     figure_of,
     label_rows,
     label_width_px,
+    legend_columns,
     one_axes,
     row_height_px,
     set_range,
@@ -64,13 +66,14 @@ def forest(
     """
     labels = [row.label for row in rows]
     line_px = max(row_height_px(labels, 26), 11 * max(len(series), slots) + 12)
-    left, top, bottom = label_width_px(labels), 30, 44
+    columns = legend_columns(series, _WIDE_PX - 16)
+    left, top, bottom = label_width_px(labels), 12 + 18 * math.ceil(len(series) / columns), 44
     height = top + bottom + line_px * len(rows)
     with drawing_style(name):
         axes = one_axes(_WIDE_PX, height, left=left, right=16, top=top, bottom=bottom)
         draw_forest(axes, rows, series, line_at=line_at, bounds=bounds)
         axes.set_xlabel(axis_label, labelpad=6)
-        draw_legend(axes, series)
+        draw_legend(axes, series, columns)
         return inline_svg(figure_of(axes), name, description, _ENLARGE)
 
 

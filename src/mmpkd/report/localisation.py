@@ -121,7 +121,8 @@ def _against_baselines(
         for row in data.select(kind="difference", method=setting.method, policy=setting.policy, finding=MACRO)
         if row.reference_arm not in arms
     ]
-    pairs = list(dict.fromkeys((row.arm, row.reference_arm) for row in rows))
+    others = list(dict.fromkeys(row.reference_arm for row in rows))
+    pairs = [(arm, other) for arm in arms for other in others]
     lines = []
     for name in names:
         metric = describe_metric(name)
@@ -133,7 +134,7 @@ def _against_baselines(
     columns = tuple(
         minus(arm, describe_baseline(other).replace(" ", "\u00a0").lower()) for arm, other in pairs
     )
-    return Table(columns, (Group("", tuple(lines)),) if pairs else ())
+    return Table(columns, (Group("", tuple(lines)),) if rows else ())
 
 
 def _per_finding(data: ReportData, setting: MapSetting, name: str, index: int) -> Markup | None:

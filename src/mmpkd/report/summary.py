@@ -9,7 +9,7 @@ from mmpkd.errors import InputError
 from mmpkd.files import written_whole
 from mmpkd.folder import RunFolder
 from mmpkd.report import overlays
-from mmpkd.report.axes import arm_series, draw_legend
+from mmpkd.report.axes import arm_series, draw_legend, legend_columns
 from mmpkd.report.data import GalleryCase, ReportData, read_report_data
 from mmpkd.report.figures import ForestRow, draw_forest
 from mmpkd.report.findings import arm_rows
@@ -96,10 +96,12 @@ def _draw_cases(figure: Figure, cases: list[GalleryCase], arms: tuple[str, ...],
 def _draw_auroc(
     figure: Figure, rows: list[ForestRow], arms: tuple[str, ...], start: float, height: float
 ) -> None:
-    left, right, bottom, top = start + 130, 14.0, 38.0, _TOP + 12
+    left, right, bottom = start + 130, 14.0, 38.0
+    looks = [arm_series(arms, arm) for arm in arms]
+    columns = legend_columns(looks, _WIDTH - start - right)
+    top = 28.0 + 18 * -(-len(looks) // columns)
     box = (left / _WIDTH, bottom / height, 1 - (left + right) / _WIDTH, 1 - (top + bottom) / height)
     axes = figure.add_axes(box)
-    looks = [arm_series(arms, arm) for arm in arms]
     draw_forest(axes, rows, looks, line_at=0.5, bounds=(0.0, 1.0))
-    draw_legend(axes, looks)
+    draw_legend(axes, looks, columns)
     axes.set_xlabel("AUROC on test, with interval", labelpad=5)
