@@ -91,9 +91,7 @@ def build_run(path: Path, findings: Sequence[str] = FINDINGS, whole: bool = True
     for arm_index, arm in enumerate(ARMS):
         for seed in SEEDS:
             write_table(folder.cell(arm, seed).history, _history(rng, arm_index))
-    predictions = pd.DataFrame(
-        {"case": [HIDDEN_CASE], "split": "test", "finding": findings[0], "probability": 0.4}
-    )
+    predictions = pd.DataFrame({"case": [HIDDEN_CASE], "split": "test", "finding": findings[0], "probability": 0.4})
     write_table(folder.cell("hard", 0).predictions, predictions)
     write_table(folder.cases, pd.DataFrame({"case": [HIDDEN_CASE], "patient": ["p1"], "split": ["test"]}))
     _write_gallery(folder, rng, findings, count=6 if whole else 1)
@@ -227,9 +225,7 @@ def _comparison(rng: np.random.Generator, findings: Sequence[str], whole: bool) 
         row |= {"cases": 600, "patients": 302, "seeds": 3, "role": "exploratory", **more}
         rows.append(row)
 
-    def add_metric(
-        metric: str, base: float, gain: float, half: float, *baselines: float, **more: str
-    ) -> None:
+    def add_metric(metric: str, base: float, gain: float, half: float, *baselines: float, **more: str) -> None:
         for finding in names:
             macro = finding == "macro"
             level = base + (0.0 if macro else float(rng.normal(0, 0.12 * abs(base))))

@@ -44,9 +44,7 @@ def test_a_whole_folder_is_read(run_folder: RunFolder) -> None:
     assert cells == [("hard", 0), ("hard", 1), ("hard", 2), ("mmpkd", 0), ("mmpkd", 1), ("mmpkd", 2)]
     assert set(data.histories[0].series) == {"train_loss", "train_hard", "train_soft", "val_auroc"}
     primary = data.select(role="primary")
-    assert [(row.arm, row.reference_arm, row.finding, row.seeds) for row in primary] == [
-        ("mmpkd", "hard", "macro", 3)
-    ]
+    assert [(row.arm, row.reference_arm, row.finding, row.seeds) for row in primary] == [("mmpkd", "hard", "macro", 3)]
     assert math.isclose(primary[0].estimate.value, 0.051)
 
 

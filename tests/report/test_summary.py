@@ -25,9 +25,7 @@ def test_picture_is_1200_px_wide_on_white_and_the_same_each_time(run_folder: Run
     assert write_summary_figure(run_folder, path).read_bytes() == first
 
 
-def test_many_findings_do_not_make_a_tower(
-    make_run: Callable[..., RunFolder], fourteen: Sequence[str]
-) -> None:
+def test_many_findings_do_not_make_a_tower(make_run: Callable[..., RunFolder], fourteen: Sequence[str]) -> None:
     folder = make_run(findings=fourteen)
     with Image.open(write_summary_figure(folder, folder.path / "summary.png")) as picture:
         assert picture.height < 800

@@ -109,9 +109,6 @@ def test_an_unknown_metric_keeps_its_name() -> None:
 
 
 def test_phrases_and_durations() -> None:
-    assert (
-        phrase({"coverage": 0.961, "median_words": 1031, "left_out": None})
-        == "coverage 0.961, median words 1,031"
-    )
+    assert phrase({"coverage": 0.961, "median_words": 1031, "left_out": None}) == "coverage 0.961, median words 1,031"
     assert phrase([True, "a"]) == "yes, a"
     assert [duration(s) for s in (4.81, 83.4, 7325)] == ["4.8 s", "1 min 23 s", "2 h 2 min"]

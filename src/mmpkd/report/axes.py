@@ -174,9 +174,7 @@ def row_height_px(labels: Sequence[str], least: float) -> float:
     return max(least, 30.0 if any(len(_wrapped(label)) > 1 for label in labels) else 0.0)
 
 
-def label_rows(
-    axes: Axes, labels: Sequence[str], emphasised: Sequence[bool] = (), colours: Sequence[str] = ()
-) -> None:
+def label_rows(axes: Axes, labels: Sequence[str], emphasised: Sequence[bool] = (), colours: Sequence[str] = ()) -> None:
     """Write the rows' labels left of the axes, line by line, so that any typeface aligns at the right."""
     axes.set_yticks([])
     for row, label in enumerate(labels):

@@ -111,9 +111,7 @@ class ReportData:
 
     def select(self, **wanted: str) -> tuple[Row, ...]:
         """Return the comparison rows whose columns equal ``wanted``."""
-        return tuple(
-            r for r in self.comparison if all(getattr(r, name) == value for name, value in wanted.items())
-        )
+        return tuple(r for r in self.comparison if all(getattr(r, name) == value for name, value in wanted.items()))
 
 
 def read_report_data(folder: RunFolder) -> ReportData:
@@ -190,9 +188,7 @@ def _row(record: Mapping[Any, Any]) -> Row:
     )
     cases, patients, seeds = (_count(record[name]) for name in ("cases", "patients", "seeds"))
     estimate = Estimate(*(_number(record[name]) for name in ("estimate", "low", "high")))
-    return Row(
-        kind, arm, reference_arm, metric, policy, method, finding, estimate, cases, patients, seeds, role
-    )
+    return Row(kind, arm, reference_arm, metric, policy, method, finding, estimate, cases, patients, seeds, role)
 
 
 def _is_missing(value: object) -> bool:
@@ -237,12 +233,8 @@ def _read_gallery(path: Path) -> tuple[GalleryCase, ...]:
         cases = []
         for index, entry in enumerate(entries):
             if f"image/{index}" not in names:
-                raise InputError(
-                    f"{path}: lacks the tensor 'image/{index}'; remove it and make the report again."
-                )
-            arms = [
-                name.split("/")[1] for name in names if name.startswith("map/") and name.endswith(f"/{index}")
-            ]
+                raise InputError(f"{path}: lacks the tensor 'image/{index}'; remove it and make the report again.")
+            arms = [name.split("/")[1] for name in names if name.startswith("map/") and name.endswith(f"/{index}")]
             roi = tensors.get_tensor(f"roi/{index}") > 0 if f"roi/{index}" in names else None
             maps = {arm: tensors.get_tensor(f"map/{arm}/{index}").astype(np.float32) for arm in sorted(arms)}
             cases.append(

@@ -187,9 +187,7 @@ def label_counts(name: str, counts: Mapping[str, tuple[int, int, int]], *, descr
     labels = list(counts)
     left, top, bottom, line_px = label_width_px(labels), 4, 40, row_height_px(labels, 26)
     with drawing_style(name):
-        axes = one_axes(
-            _WIDE_PX, top + bottom + line_px * len(labels), left=left, right=16, top=top, bottom=bottom
-        )
+        axes = one_axes(_WIDE_PX, top + bottom + line_px * len(labels), left=left, right=16, top=top, bottom=bottom)
         for position, counted in enumerate(counts.values()):
             _draw_counts(axes, position, counted)
         label_rows(axes, labels)
@@ -206,9 +204,7 @@ def _draw_counts(axes: Axes, position: int, counted: tuple[int, int, int]) -> No
     positive, negative, missing = np.array(counted) / max(sum(counted), 1)
     axes.barh(position, positive, height=0.52, color=ARM_COLOURS[1])
     axes.barh(position, negative, left=positive, height=0.52, color=RULE)
-    unlabelled = axes.barh(
-        position, missing, left=positive + negative, height=0.52, color="none", hatch="////"
-    )
+    unlabelled = axes.barh(position, missing, left=positive + negative, height=0.52, color="none", hatch="////")
     for bar in unlabelled:
         bar.set(edgecolor=MUTED, linewidth=0)
     inside = positive > 0.12

@@ -52,16 +52,12 @@ def arm_rows(data: ReportData, metric: str, method: str = "", policy: str = "") 
     lines = []
     for finding in findings_of(rows):
         mine = [row for row in rows if row.finding == finding]
-        found = tuple(
-            or_nan(estimate_of(row for row in mine if row.arm == arm)) for arm in compared_arms(data)
-        )
+        found = tuple(or_nan(estimate_of(row for row in mine if row.arm == arm)) for arm in compared_arms(data))
         lines.append(ForestRow(finding_words(finding), found, finding == MACRO))
     return lines
 
 
-def arm_forest(
-    data: ReportData, name: str, metric: Metric, rows: list[ForestRow], line_at: float | None
-) -> Markup:
+def arm_forest(data: ReportData, name: str, metric: Metric, rows: list[ForestRow], line_at: float | None) -> Markup:
     """Return a forest plot of one metric of every arm, the macro mean last."""
     return forest(
         name,

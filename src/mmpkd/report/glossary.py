@@ -176,8 +176,7 @@ _BY_NAME = {metric.name: metric for metric in METRICS}
 TERMS: tuple[tuple[str, str], ...] = (
     (
         "Arm",
-        "One way to train a student, for example on hard labels only, or with the teacher's soft "
-        "labels added.",
+        "One way to train a student, for example on hard labels only, or with the teacher's soft labels added.",
     ),
     ("Seed", "One replicate of an arm: the same settings, another random start and order of cases."),
     ("Macro", "The plain mean over findings; each finding counts the same."),
@@ -251,9 +250,7 @@ def describe_policy(name: str) -> str:
     known = _POLICIES.get(_key(name))
     if known:
         return known
-    share = re.fullmatch(
-        r"(top|area|top_area|top_q|fraction_of_max|max)[_:=(]*(0?\.\d+|\d+%?)\)?", _key(name)
-    )
+    share = re.fullmatch(r"(top|area|top_area|top_q|fraction_of_max|max)[_:=(]*(0?\.\d+|\d+%?)\)?", _key(name))
     if share:
         value = share.group(2)
         if value.startswith(("0", ".")):

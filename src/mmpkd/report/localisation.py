@@ -57,9 +57,7 @@ def map_panels(data: ReportData) -> tuple[MapPanel, ...]:
     return tuple(_map_panel(data, setting, index, settings) for index, setting in enumerate(settings))
 
 
-def _map_panel(
-    data: ReportData, setting: MapSetting, index: int, settings: tuple[MapSetting, ...]
-) -> MapPanel:
+def _map_panel(data: ReportData, setting: MapSetting, index: int, settings: tuple[MapSetting, ...]) -> MapPanel:
     arms = compared_arms(data)
     of_arms = data.select(kind="arm", method=setting.method, policy=setting.policy)
     methods = {other.method for other in settings}
@@ -75,9 +73,7 @@ def _map_panel(
     figures = []
     for name in (name for name in _PLOTTED if name in names):
         metric = describe_metric(name)
-        shown = [_macro(of_arms, name, arm) for arm in arms] + [
-            _macro(baselines, name, b) for b in baseline_names
-        ]
+        shown = [_macro(of_arms, name, arm) for arm in arms] + [_macro(baselines, name, b) for b in baseline_names]
         arrow = {"higher": ", higher is better", "lower": ", lower is better", "": ""}[metric.better]
         figures.append(
             dots(
@@ -112,9 +108,7 @@ def _map_numbers(
     return Table(columns, (Group("", tuple(lines)),))
 
 
-def _against_baselines(
-    data: ReportData, setting: MapSetting, names: list[str], arms: tuple[str, ...]
-) -> Table:
+def _against_baselines(data: ReportData, setting: MapSetting, names: list[str], arms: tuple[str, ...]) -> Table:
     """Return the paired differences between arms and baselines."""
     rows = [
         row
@@ -126,14 +120,10 @@ def _against_baselines(
     lines = []
     for name in names:
         metric = describe_metric(name)
-        found = [
-            estimate_of(r for r in rows if r.metric == name and (r.arm, r.reference_arm) == p) for p in pairs
-        ]
+        found = [estimate_of(r for r in rows if r.metric == name and (r.arm, r.reference_arm) == p) for p in pairs]
         cells = tuple(cell(estimate, metric, signed=True) for estimate in found)
         lines.append(Line(metric.label, metric.short, metric.better, False, cells))
-    columns = tuple(
-        minus(arm, describe_baseline(other).replace(" ", "\u00a0").lower()) for arm, other in pairs
-    )
+    columns = tuple(minus(arm, describe_baseline(other).replace(" ", "\u00a0").lower()) for arm, other in pairs)
     return Table(columns, (Group("", tuple(lines)),) if rows else ())
 
 

@@ -48,18 +48,14 @@ def write_summary_figure(run_folder: RunFolder, path: Path) -> Path:
         if rows:
             _draw_auroc(figure, rows, compared_arms(data), right_of_cases, height)
         with written_whole(path) as temporary:
-            figure.savefig(
-                temporary, format="png", dpi=WIDTH_PX * PX_PER_INCH / _WIDTH, metadata={"Software": None}
-            )
+            figure.savefig(temporary, format="png", dpi=WIDTH_PX * PX_PER_INCH / _WIDTH, metadata={"Software": None})
     return path
 
 
 def _chosen(data: ReportData) -> list[GalleryCase]:
     """Return the first case of each finding, then others, up to a few; in the gallery's own order."""
     first = {case.finding: index for index, case in reversed(list(enumerate(data.gallery)))}
-    ranked = sorted(
-        range(len(data.gallery)), key=lambda index: (first[data.gallery[index].finding] != index, index)
-    )
+    ranked = sorted(range(len(data.gallery)), key=lambda index: (first[data.gallery[index].finding] != index, index))
     return [data.gallery[index] for index in sorted(ranked[:_CASES_SHOWN])]
 
 
@@ -87,15 +83,11 @@ def _draw_cases(figure: Figure, cases: list[GalleryCase], arms: tuple[str, ...],
         )
     for column, title in enumerate(["image and ROI", *(f"map, {arm}" for arm in shown)]):
         left = _LEFT + column * (_SIDE + _GAP)
-        figure.text(
-            left / _WIDTH, 1 - (_TOP - 7) / height, title, fontsize=11, color=INK if column else MUTED
-        )
+        figure.text(left / _WIDTH, 1 - (_TOP - 7) / height, title, fontsize=11, color=INK if column else MUTED)
     return _LEFT + (1 + len(shown)) * (_SIDE + _GAP)
 
 
-def _draw_auroc(
-    figure: Figure, rows: list[ForestRow], arms: tuple[str, ...], start: float, height: float
-) -> None:
+def _draw_auroc(figure: Figure, rows: list[ForestRow], arms: tuple[str, ...], start: float, height: float) -> None:
     left, right, bottom = start + 130, 14.0, 38.0
     looks = [arm_series(arms, arm) for arm in arms]
     columns = legend_columns(looks, _WIDTH - start - right)

@@ -165,9 +165,7 @@ def _arm(rows: Sequence[Row], arm: str) -> Estimate | None:
 
 
 def _difference(rows: Sequence[Row], pair: tuple[str, str]) -> Estimate | None:
-    return estimate_of(
-        row for row in rows if row.kind == "difference" and (row.arm, row.reference_arm) == pair
-    )
+    return estimate_of(row for row in rows if row.kind == "difference" and (row.arm, row.reference_arm) == pair)
 
 
 def _pair(setting: MapSetting) -> tuple[str, str]:

@@ -53,16 +53,12 @@ def teacher_panel(data: ReportData) -> Teacher | None:
 
 
 def _training_words(teacher: Mapping[str, Any]) -> str:
-    return (
-        "Training cases, in sample" if teacher.get("out_of_fold") is False else "Training cases, out of fold"
-    )
+    return "Training cases, in sample" if teacher.get("out_of_fold") is False else "Training cases, out of fold"
 
 
 def _scores(part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the scores per finding and, last, their macro mean."""
-    scores = {
-        name: score for name, score in (part.get("findings") or {}).items() if isinstance(score, Mapping)
-    }
+    scores = {name: score for name, score in (part.get("findings") or {}).items() if isinstance(score, Mapping)}
     return {**scores, MACRO: part["macro"]} if part.get("macro") else scores
 
 
@@ -109,7 +105,5 @@ def _teacher_facts(teacher: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         inner = settings.get("teacher")
         flat = {**settings, **inner} if isinstance(inner, Mapping) else settings
         told = ("kind", "folds", "teacher")
-        facts += [
-            (plain(str(key)).capitalize(), phrase(value)) for key, value in flat.items() if key not in told
-        ]
+        facts += [(plain(str(key)).capitalize(), phrase(value)) for key, value in flat.items() if key not in told]
     return tuple((name, value) for name, value in facts if value)

@@ -47,9 +47,7 @@ def phrase(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, Mapping):
-        return ", ".join(
-            f"{plain(str(key))} {phrase(item)}" for key, item in value.items() if item is not None
-        )
+        return ", ".join(f"{plain(str(key))} {phrase(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, list | tuple):
         return ", ".join(phrase(item) for item in value)
     if isinstance(value, bool):
