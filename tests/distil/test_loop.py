@@ -218,9 +218,7 @@ def test_a_non_finite_loss_names_the_batch_s_cases(squares, small, brief, monkey
     images = type(squares.images)(pixels, squares.images.rows, squares.images.sizes_px)
     monkeypatch.setattr(loop.augment, "draw", draw)
     monkeypatch.setattr(loop.augment, "apply", apply)
-    with pytest.raises(
-        InputError, match=r"non-finite in epoch 1, step \d .*lower training.learning_rate"
-    ) as error:
+    with pytest.raises(InputError, match=r"non-finite in epoch 1, step \d .*lower training.learning_rate") as error:
         _train(squares, small, brief.model_copy(update={"batch_size": 8}), images=images)
     named = str(error.value).partition("table positions ")[2].partition(")")[0]
     assert str(poisoned) in named.split(", ")

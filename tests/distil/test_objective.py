@@ -62,9 +62,7 @@ def test_presets_agree_at_temperature_one():
 
 
 def test_missing_label_keeps_the_soft_term_with_its_weight():
-    assert loss(_logits([Z]), _terms([[NAN]], [[log(3)]], 0.25)).item() == pytest.approx(
-        0.25 * SOFT, abs=1e-6
-    )
+    assert loss(_logits([Z]), _terms([[NAN]], [[log(3)]], 0.25)).item() == pytest.approx(0.25 * SOFT, abs=1e-6)
 
 
 def test_missing_soft_label_gives_the_hard_term_full_weight():
@@ -87,9 +85,7 @@ def test_lambda_zero_is_plain_binary_cross_entropy():
     rng = np.random.default_rng(1)
     labels, logits = rng.integers(0, 2, (9, 3)).astype(float), torch.tensor(rng.normal(size=(9, 3)))
     oracle = functional.binary_cross_entropy_with_logits(logits, torch.tensor(labels))
-    assert loss(logits, _terms(labels, rng.normal(size=(9, 3)), 0.0)).item() == pytest.approx(
-        oracle.item(), abs=1e-12
-    )
+    assert loss(logits, _terms(labels, rng.normal(size=(9, 3)), 0.0)).item() == pytest.approx(oracle.item(), abs=1e-12)
 
 
 def test_lambda_zero_with_no_label_teaches_nothing():

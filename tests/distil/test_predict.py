@@ -29,9 +29,7 @@ def test_batch_size_does_not_matter(student, squares):
 
 def test_classes_sum_to_one(small, squares):
     student = build_student(small, ["left", "below"], "multi-class")
-    np.testing.assert_allclose(
-        predict_probabilities(student, squares.images, np.arange(6)).sum(1), 1.0, atol=1e-6
-    )
+    np.testing.assert_allclose(predict_probabilities(student, squares.images, np.arange(6)).sum(1), 1.0, atol=1e-6)
 
 
 def test_mode_is_left_as_it_was(student, squares):

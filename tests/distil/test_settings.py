@@ -18,9 +18,7 @@ def test_lambda_is_called_lambda_in_yaml_and_back():
 def test_lambda_schedules_run_from_start_to_end(kind, expected):
     # cosine: 0.2 + 0.8 (1 - cos(π e / 4)) / 2
     settings = ObjectiveSettings.from_data({"lambda": {"kind": kind, "start": 0.2, "end": 1.0}}, "study.yaml")
-    np.testing.assert_allclose(
-        [settings.weights(["a"], epoch, 5)[0] for epoch in range(5)], expected, atol=1e-6
-    )
+    np.testing.assert_allclose([settings.weights(["a"], epoch, 5)[0] for epoch in range(5)], expected, atol=1e-6)
     assert settings.changes_over_epochs
 
 
@@ -28,9 +26,7 @@ def test_constant_schedule_and_one_epoch_stay_at_the_start():
     constant = ObjectiveSettings.from_data({"lambda": {"kind": "constant", "start": 0.4}}, "study.yaml")
     assert constant.weights(["a"], 7, 10)[0] == 0.4
     assert not constant.changes_over_epochs
-    linear = ObjectiveSettings.from_data(
-        {"lambda": {"kind": "linear", "start": 0.1, "end": 0.9}}, "study.yaml"
-    )
+    linear = ObjectiveSettings.from_data({"lambda": {"kind": "linear", "start": 0.1, "end": 0.9}}, "study.yaml")
     assert linear.weights(["a"], 0, 1)[0] == 0.1
 
 
@@ -66,7 +62,7 @@ def test_a_misspelt_and_a_missing_finding_are_both_told():
     ],
 )
 def test_bad_settings_are_one_sentence(model, data, told):
-    with pytest.raises(InputError, match="study.yaml") as error:
+    with pytest.raises(InputError, match=r"study\.yaml") as error:
         model.from_data(data, "study.yaml")
     assert told in error.value.problems[0]
     assert len(error.value.problems) == 1

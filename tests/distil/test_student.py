@@ -16,9 +16,7 @@ def _images(settings, count=3):
 
 
 def _settings(**changes):
-    return StudentSettings(
-        **{"image_size_px": 32, "patch_px": 8, "width": 16, "depth": 2, "heads": 2, **changes}
-    )
+    return StudentSettings(**{"image_size_px": 32, "patch_px": 8, "width": 16, "depth": 2, "heads": 2, **changes})
 
 
 def test_overrides_reach_the_backbone():
@@ -118,9 +116,7 @@ def test_published_weights_out_of_reach_are_one_sentence(monkeypatch):
         raise FileNotFoundError("no network")
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(
-        InputError, match="student.pretrained: .* cannot be had .* name a local file with 'weights'"
-    ):
+    with pytest.raises(InputError, match=r"student\.pretrained: .* cannot be had .* name a local file with 'weights'"):
         build_student(_settings(pretrained=True), ["a"])
 
 
@@ -185,7 +181,7 @@ def test_weights_of_another_backbone_are_told_by_tensor(tmp_path):
 def test_a_pickled_checkpoint_is_never_opened(tmp_path):
     path = tmp_path / "vit.pth"
     torch.save({"weight": torch.ones(1)}, path)
-    with pytest.raises(InputError, match="pickled files .* are never opened"):
+    with pytest.raises(InputError, match=r"pickled files .* are never opened"):
         build_student(_settings(weights=path), ["a"])
     with pytest.raises(InputError, match="cannot be read"):
         build_student(_settings(weights=tmp_path / "absent.safetensors"), ["a"])
