@@ -1,0 +1,248 @@
+"""The verdict over the cases that matter: gain, loss, nothing shown, undefined, one seed, controls, priors."""
+
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mmpkd.compare.compare import COLUMNS, Endpoint
+from mmpkd.compare.verdict import verdict
+
+NAN = float("nan")
+ARMS = ("hard", "mmpkd")
+Limits = tuple[float, float, float]
+GAIN: Limits = (0.06, 0.03, 0.09)
+LOSS: Limits = (-0.06, -0.09, -0.03)
+OPEN: Limits = (0.01, -0.02, 0.04)
+UNDEFINED: Limits = (NAN, NAN, NAN)
+
+
+def row(kind: str, arm: str, limits: Limits, reference: str = "", metric: str = "auroc", **more: Any) -> dict[str, Any]:
+    is_map = metric in ("iou", "fdr", "attended_area")
+    values = {
+        "kind": kind,
+        "arm": arm,
+        "reference_arm": reference,
+        "metric": metric,
+        "policy": "matched-area" if is_map else "",
+        "method": "attention" if is_map else "",
+        "finding": "macro",
+        **dict(zip(("estimate", "low", "high"), limits, strict=True)),
+        "cases": 400,
+        "patients": 120,
+        "seeds": 3,
+        "role": "exploratory",
+    }
+    return {**values, **more}
+
+
+def classified(limits: Limits, seeds: int = 3, patients: int = 120) -> list[dict[str, Any]]:
+    rest = {"seeds": seeds, "patients": patients}
+    return [
+        row("arm", "hard", (0.77, 0.74, 0.80), **rest),
+        row("arm", "mmpkd", (0.83, 0.80, 0.86), **rest),
+        row("difference", "mmpkd", limits, "hard", role="primary", **rest),
+    ]
+
+
+def looked(
+    chance: Limits, prior: Limits | None = None, arm: str = "mmpkd", metric: str = "iou"
+) -> list[dict[str, Any]]:
+    rows = [
+        row("arm", arm, (0.15, 0.12, 0.18), metric=metric),
+        row("difference", arm, chance, "chance", metric=metric),
+    ]
+    return rows + ([row("difference", arm, prior, "mean-roi-prior", metric=metric)] if prior else [])
+
+
+def judge(rows: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    arguments = {"primary": Endpoint(), "arms_ran": ARMS, "teacher": None, **more}
+    document = verdict(pd.DataFrame(rows, columns=list(COLUMNS)), **arguments)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert set(document) == {"question", "answer", "sentences", "caveats"}
+    return document
+
+
+def all_text(document: dict[str, Any]) -> str:
+    return " ".join([document["answer"], *document["sentences"], *document["caveats"]])
+
+
+def test_a_gain_is_stated_with_its_interval_and_not_credited_without_controls() -> None:
+    document = judge(classified(GAIN))
+    assert document["answer"] == (
+        "The AUROC (mean over findings) is higher with 'mmpkd' than with 'hard' by 0.060 (95% interval 0.030 to 0.090)."
+    )
+    assert document["caveats"][0].startswith(
+        "No control arm ran, so the gain must not be credited to privileged knowledge: longer training"
+    )
+    assert document["sentences"][0] == (
+        "This is the primary endpoint, the one that the study file names. It rests on 400 test cases of 120 "
+        "patients and on 3 seeds of each arm: 0.830 (0.800 to 0.860) with 'mmpkd', 0.770 (0.740 to 0.800) with "
+        "'hard' (95% intervals in brackets)."
+    )
+
+
+def test_a_loss_is_stated_as_a_loss_and_is_no_gain() -> None:
+    document = judge(classified(LOSS))
+    assert "is lower with 'mmpkd' than with 'hard' by 0.060" in document["answer"]
+    assert "whatever differs between the arms must not be credited" in document["caveats"][0]
+
+
+def test_nothing_shown_is_neither_equality_nor_stability() -> None:
+    document = judge(classified(OPEN))
+    assert document["answer"].startswith("No difference shown in the AUROC (mean over findings)")
+    assert "does not exclude a decrease of up to 0.020 or an increase of up to 0.040" in document["answer"]
+    assert any("does not make AUROC stable" in sentence for sentence in document["sentences"])
+    assert "equivalent" not in all_text(document)
+    assert "gain must" not in all_text(document)
+
+
+@pytest.mark.parametrize(
+    ("margin", "words"),
+    [(0.05, "lies inside: AUROC is equivalent by that margin"), (0.03, "does not lie inside")],
+)
+def test_auroc_is_called_equivalent_only_inside_a_margin(margin: float, words: str) -> None:
+    document = judge(classified(OPEN), equivalence_margin=margin)
+    assert f"Against the margin of ±{margin:g} set for AUROC, the interval {words}." in document["sentences"]
+    assert "stable" not in all_text(document)
+
+
+def test_an_undefined_primary_claims_nothing() -> None:
+    document = judge(classified(UNDEFINED))
+    assert document["answer"] == (
+        "Nothing can be said of the AUROC (mean over findings): it is undefined on these cases."
+    )
+    assert "higher" not in document["answer"]
+
+
+def test_an_estimate_without_interval_concludes_nothing() -> None:
+    assert judge(classified((0.2, NAN, NAN)))["answer"].startswith("Nothing can be concluded on the AUROC")
+
+
+def test_one_seed_is_said_to_cover_patients_only() -> None:
+    document = judge(classified(GAIN, seeds=1))
+    assert "on 1 seed of each arm" in document["sentences"][0]
+    assert any("cover the choice of test patients only" in caveat for caveat in document["caveats"])
+
+
+def test_few_seeds_and_few_patients_are_caveats_and_enough_are_not() -> None:
+    few = all_text(judge(classified(GAIN, seeds=3, patients=12)))
+    assert "3 seeds are few" in few
+    assert "12 test patients are few" in few
+    assert "are few" not in all_text(judge(classified(GAIN, seeds=5)))
+
+
+def test_controls_that_ran_are_named_and_what_crediting_would_need() -> None:
+    caveat = judge(classified(GAIN), arms_ran=(*ARMS, "shuffled", "longer"))["caveats"][0]
+    assert caveat.startswith("Control arms that ran: 'shuffled' and 'longer'.")
+    assert "only as far as 'mmpkd' also exceeds them" in caveat
+    assert caveat.endswith("Not run: label-smoothing, self, permuted, constant.")
+
+
+@pytest.mark.parametrize(
+    ("chance", "prior", "words"),
+    [
+        (
+            GAIN,
+            GAIN,
+            "find the ROIs better than chance (difference 0.060, 95% interval 0.030 to 0.090), and better than",
+        ),
+        (
+            GAIN,
+            OPEN,
+            "better than chance (difference 0.060, 95% interval 0.030 to 0.090), but are not shown to do better",
+        ),
+        (GAIN, LOSS, ", but worse than a picture-blind prior of where such ROIs sit (difference −0.060"),
+        (GAIN, UNDEFINED, "; nothing can be concluded against a picture-blind prior of where such ROIs sit."),
+        (GAIN, None, "no picture-blind prior was scored, so habit of place alone is not ruled out."),
+        (OPEN, GAIN, "are not shown to do better than chance (difference 0.010, 95% interval −0.020 to 0.040)."),
+        (LOSS, LOSS, "find the ROIs worse than chance (difference −0.060"),
+        (UNDEFINED, None, "cannot be judged against chance"),
+    ],
+)
+def test_maps_are_judged_against_chance_and_then_a_blind_prior(
+    chance: Limits, prior: Limits | None, words: str
+) -> None:
+    sentence = judge(classified(OPEN) + looked(chance, prior))["sentences"][-1]
+    assert sentence.startswith(
+        "The maps of 'mmpkd' (IoU of attended area and ROI (attention, matched-area, mean over findings), 0.150 "
+        "(0.120 to 0.180))"
+    )
+    assert words in sentence
+
+
+def test_both_arms_maps_are_judged_and_their_difference_is_exploratory() -> None:
+    rows = classified(OPEN) + looked(GAIN, OPEN) + looked(OPEN, arm="hard")
+    rows.append(row("difference", "mmpkd", GAIN, "hard", metric="iou"))
+    sentences = judge(rows)["sentences"]
+    assert sentences[-3].startswith("Exploratory: the IoU of attended area and ROI")
+    assert "is higher with 'mmpkd' than with 'hard' by 0.060" in sentences[-3]
+    assert sentences[-1].startswith("The maps of 'hard'")
+
+
+def test_where_lower_is_better_a_fall_below_chance_is_to_the_better() -> None:
+    rows = classified(OPEN)[:2] + looked(LOSS, LOSS, metric="fdr")
+    rows.append(row("difference", "mmpkd", LOSS, "hard", metric="fdr", role="primary"))
+    document = judge(rows, primary=Endpoint("fdr", method="attention", policy="matched-area"))
+    assert document["answer"].endswith("by 0.060 (95% interval 0.030 to 0.090; lower is better).")
+    assert "find the ROIs better than chance" in document["sentences"][-1]
+    assert "the gain must not be credited" in document["caveats"][0]
+
+
+def test_a_localisation_endpoint_reports_auroc_as_exploratory_and_not_stable() -> None:
+    rows = classified(OPEN)
+    rows[2]["role"] = "exploratory"
+    rows.append(row("difference", "mmpkd", GAIN, "hard", metric="iou", role="primary"))
+    document = judge(rows, primary=Endpoint("iou", method="attention", policy="matched-area"))
+    assert "IoU of attended area and ROI" in document["answer"]
+    assert document["sentences"][1].startswith("Exploratory: no difference shown in the AUROC")
+    assert "does not make AUROC stable" in document["sentences"][2]
+
+
+def test_attended_area_has_no_better_and_no_worse() -> None:
+    rows = classified(OPEN)[:2] + looked(GAIN, GAIN, metric="attended_area")
+    rows.append(row("difference", "mmpkd", GAIN, "hard", metric="attended_area", role="primary"))
+    document = judge(rows, primary=Endpoint("attended_area", method="attention", policy="matched-area"))
+    assert "chance" not in all_text(document).replace("by chance alone", "")
+    assert "the gain must" not in all_text(document)
+
+
+def test_the_teacher_is_told_with_its_interval_and_reference() -> None:
+    macro = {"auroc": 0.97, "auroc_low": 0.95, "auroc_high": 0.98, "reference_auroc": 0.9}
+    document = judge(classified(GAIN), teacher={"macro": macro, "out_of_fold": True})
+    assert document["sentences"][-1] == (
+        "The teacher's AUROC (mean over findings, out of fold) is 0.970 (0.950 to 0.980) against the labels it "
+        "learned from and 0.900 against the reference labels."
+    )
+    assert "may know little" not in all_text(document)
+
+
+def test_a_teacher_hardly_better_than_the_student_is_a_caveat() -> None:
+    document = judge(classified(OPEN), teacher={"macro": {"auroc": 0.8}, "out_of_fold": False})
+    assert "in sample, which flatters it" in document["sentences"][-1]
+    assert any("(0.800, training cases) is not 0.1 above that of 'hard' (0.770" in c for c in document["caveats"])
+
+
+@pytest.mark.parametrize("teacher", [None, {}, {"macro": {"auroc": None}}])
+def test_without_a_teachers_score_nothing_is_said_of_it(teacher: dict[str, Any] | None) -> None:
+    assert "teacher" not in all_text(judge(classified(GAIN), teacher=teacher)).lower()
+
+
+def test_findings_left_out_of_the_mean_are_named() -> None:
+    rows = [*classified(GAIN), row("difference", "mmpkd", UNDEFINED, "hard", finding="pneumothorax")]
+    assert (
+        "Undefined on the test cases (too few labels or ROIs) and not in the mean: 'pneumothorax'."
+        in judge(rows)["caveats"]
+    )
+
+
+def test_exploratory_differences_are_counted() -> None:
+    rows = [*classified(GAIN), row("difference", "mmpkd", GAIN, "hard", metric="brier")]
+    assert judge(rows)["caveats"][-1].startswith("All other differences (1 with an interval) are exploratory")
+
+
+def test_one_arm_alone_answers_nothing() -> None:
+    document = judge([row("arm", "mmpkd", (0.8, 0.7, 0.9))], arms_ran=["mmpkd"])
+    assert document["answer"] == "This cannot be told: only the arm 'mmpkd' ran."
+    assert document["sentences"] == []
