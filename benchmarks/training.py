@@ -158,8 +158,9 @@ def time_bare(
 def compare(runs: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
     """Return the seconds of each run in each repeat, taking turns."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
+    for repeat in range(repeats):
+        order = list(runs.items())
+        for name, run in order if repeat % 2 == 0 else reversed(order):
             seconds[name].append(run())
     return seconds
 

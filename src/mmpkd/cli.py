@@ -187,7 +187,12 @@ def schema() -> None:
 
 
 def _step(
-    name: str, study: Path, out: Path | None, root: Path | None, arms: list[str] | None, seeds: list[int] | None,
+    name: str,
+    study: Path,
+    out: Path | None,
+    root: Path | None,
+    arms: list[str] | None,
+    seeds: list[int] | None,
     quiet: bool,
 ) -> None:
     with _told_plainly():

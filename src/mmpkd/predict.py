@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmpkd.attribute.attribute import to_original_pixels, token_maps
+from mmpkd.attribute.attribute import token_maps
 from mmpkd.cohort.cache import cache_images
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.distil.checkpoint import load_student
 from mmpkd.distil.predict import predict_probabilities
+from mmpkd.distil.student import Student
 from mmpkd.errors import InputError
 from mmpkd.progress import SILENT, Progress
 
@@ -48,7 +49,9 @@ def predict_files(
             progress=progress,
             max_broken_share=0.0,
         )
-        images = ImageSet(cached.pixels, cached.rows, cached.sizes_px, student.fit)
+        if cached.problems:
+            raise InputError(cached.problems)
+        images = cached.image_set()
         everything = np.arange(len(files))
         probabilities = predict_probabilities(student, images, everything)
         if maps_folder is not None:
@@ -58,10 +61,10 @@ def predict_files(
     return table
 
 
-def _write_maps(student: object, images: ImageSet, files: Sequence[Path], folder: Path) -> None:
+def _write_maps(student: Student, images: ImageSet, files: Sequence[Path], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    maps = token_maps(student, images)  # type: ignore[arg-type]
+    maps = token_maps(student, images)
     for index, path in enumerate(files):
-        pixels = to_original_pixels(maps.values[index], images.geometry(index))
+        pixels = images.geometry(index).map_to_original(maps.values[index].astype(np.float32))
         for finding, heat in zip(maps.findings, pixels, strict=True):
             np.save(folder / f"{path.stem}-{finding}.npy", heat.astype(np.float32))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmpkd import registry
-from mmpkd.attribute.attribute import attribute, map_method, to_original_pixels, token_maps
+from mmpkd.attribute.attribute import attribute, map_method, token_maps
 from mmpkd.cohort.geometry import Geometry
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.distil.settings import StudentSettings
@@ -150,7 +150,7 @@ def test_a_hot_token_lands_on_its_own_place_of_the_original():
     token_map = np.zeros((4, 4), np.float32)
     token_map[1, 3] = 1.0  # second row, last column: centre at (87.5%, 37.5%) of the canvas
     geometry = Geometry(height=200, width=400, size_px=32, fit="stretch")
-    heat = to_original_pixels(token_map, geometry)
+    heat = geometry.map_to_original(token_map)
     rows, columns = np.indices(heat.shape)
     centre_row, centre_column = (rows * heat).sum() / heat.sum(), (columns * heat).sum() / heat.sum()
     assert centre_row == pytest.approx(0.375 * 200, abs=3)

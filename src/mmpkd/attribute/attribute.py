@@ -9,11 +9,9 @@ from typing import cast
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 
 from mmpkd import registry
 from mmpkd.attribute.contract import MapMethod
-from mmpkd.cohort.geometry import Geometry
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.distil.student import Student
 from mmpkd.errors import InputError, did_you_mean
@@ -97,29 +95,15 @@ def attribute(
 ) -> list[Float[np.ndarray, "findings height width"]]:
     """Return each case's maps in the pixels of its original image (crop, padding and resize undone).
 
-    The maps come as a list because original images differ in size. Arguments as in :func:`token_maps`.
+    Token maps are interpolated bilinearly between token centres (:meth:`Geometry.map_to_original`). They come as a
+    list because original images differ in size. Arguments as in :func:`token_maps`.
     """
     maps = token_maps(student, images, positions, method, findings)
     where = np.arange(len(images)) if positions is None else positions
     return [
-        to_original_pixels(values, images.geometry(int(position)))
+        images.geometry(int(position)).map_to_original(values.astype(np.float32))
         for values, position in zip(maps.values, where, strict=True)
     ]
-
-
-def to_original_pixels(
-    token_map: Float[np.ndarray, "*maps rows columns"], geometry: Geometry
-) -> Float[np.ndarray, "*maps height width"]:
-    """Upsample a token map bilinearly to the student's canvas, then undo crop, padding and resize.
-
-    Token centres are kept in place (pixel-centre convention, edges clamped), values stay non-negative.
-    """
-    size = (geometry.size_px, geometry.size_px)
-    flat = np.ascontiguousarray(token_map, np.float32).reshape(-1, *token_map.shape[-2:])
-    canvas = np.stack(
-        [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR)) for one in flat]
-    ).reshape(*token_map.shape[:-2], *size)
-    return geometry.map_to_original(canvas)
 
 
 def _finding_index(student: Student, finding: str) -> int:

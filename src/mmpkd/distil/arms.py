@@ -32,9 +32,7 @@ class Targets:
 
     def __post_init__(self) -> None:
         if self.hard.shape != self.soft_logits.shape:
-            raise ValueError(
-                f"labels {self.hard.shape} and soft logits {self.soft_logits.shape} differ in shape"
-            )
+            raise ValueError(f"labels {self.hard.shape} and soft logits {self.soft_logits.shape} differ in shape")
         if np.isinf(self.soft_logits).any():
             raise ValueError("soft logits must be finite, or NaN where missing")
 

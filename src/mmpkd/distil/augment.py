@@ -19,9 +19,7 @@ from mmpkd.distil.settings import AugmentSettings
 COLUMNS = 7  # shift x, shift y, scale, rotation, brightness, contrast, flip
 
 
-def draw(
-    settings: AugmentSettings, cases: int, generator: np.random.Generator
-) -> Float[np.ndarray, "cases 7"] | None:
+def draw(settings: AugmentSettings, cases: int, generator: np.random.Generator) -> Float[np.ndarray, "cases 7"] | None:
     """Draw the parameters of ``cases`` images; ``None`` when the settings change nothing.
 
     Columns: shift x and y (share of the side), factor of size, rotation (radians), brightness (added to grey

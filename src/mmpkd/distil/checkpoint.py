@@ -67,13 +67,11 @@ def load_student(folder: Path) -> Student:
         state = load_file(folder / WEIGHTS)
     except (OSError, json.JSONDecodeError, SafetensorError) as error:
         raise InputError(
-            f"{folder}: no student can be read here ({type(error).__name__}); it needs {WEIGHTS} and "
-            f"{DOCUMENT}."
+            f"{folder}: no student can be read here ({type(error).__name__}); it needs {WEIGHTS} and {DOCUMENT}."
         ) from None
     if document.get("format") != FORMAT:
         raise InputError(
-            f"{folder / DOCUMENT}: format {document.get('format')!r} is not known to mmpkd {__version__}; "
-            "update mmpkd."
+            f"{folder / DOCUMENT}: format {document.get('format')!r} is not known to mmpkd {__version__}; update mmpkd."
         )
     settings = StudentSettings.from_data(document["settings"], str(folder / DOCUMENT))
     offline = settings.model_copy(update={"pretrained": False, "weights": None})
@@ -85,8 +83,7 @@ def load_student(folder: Path) -> Student:
         student.load_state_dict(state)
     except RuntimeError:
         raise InputError(
-            f"{folder / WEIGHTS}: the weights are not those of the student in {DOCUMENT}; copy both files "
-            "together."
+            f"{folder / WEIGHTS}: the weights are not those of the student in {DOCUMENT}; copy both files together."
         ) from None
     return student.eval()
 
@@ -134,9 +131,7 @@ def save_state(
         "fingerprint": fingerprint,
         "epoch": state.epoch,
         "best_epoch": state.best_epoch,
-        "history": [
-            {key: None if math.isnan(value) else value for key, value in row.items()} for row in state.history
-        ],
+        "history": [{key: None if math.isnan(value) else value for key, value in row.items()} for row in state.history],
     }
     save_tensors(folder / STATE, tensors, {"mmpkd": json.dumps(document)})
 
@@ -169,10 +164,7 @@ def load_state(
         index, _, key = name.partition("/")
         moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    history = [
-        {key: math.nan if value is None else value for key, value in row.items()}
-        for row in document["history"]
-    ]
+    history = [{key: math.nan if value is None else value for key, value in row.items()} for row in document["history"]]
     return TrainingState(document["epoch"], document["best_epoch"], _under("best", tensors), history)
 
 

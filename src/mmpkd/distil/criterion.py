@@ -80,9 +80,7 @@ def build_criterion(
 ) -> Criterion:
     """Return the criterion of one epoch, refusing per-finding λ or T where a loss is over classes."""
     settings = targets.objective
-    if task == "multi-class" and (
-        isinstance(settings.lambda_, dict) or isinstance(settings.temperature, dict)
-    ):
+    if task == "multi-class" and (isinstance(settings.lambda_, dict) or isinstance(settings.temperature, dict)):
         raise InputError(
             "objective: a multi-class loss is one number a case, so 'lambda' and 'temperature' cannot differ "
             "by finding; give one number each."

@@ -32,8 +32,7 @@ def build_head(
     if settings.head == "class-token":
         if not class_token:
             raise InputError(
-                f"student.head: the backbone {settings.backbone!r} has no class token; use the head 'mean' "
-                "or 'patch'."
+                f"student.head: the backbone {settings.backbone!r} has no class token; use the head 'mean' or 'patch'."
             )
         return ClassTokenHead(width, findings)
     if settings.head == "mean":
@@ -84,9 +83,7 @@ class PatchHead(nn.Module):
         self.prefix_tokens = prefix_tokens
         self.temperature = temperature
 
-    def patch_logits(
-        self, tokens: Float[Tensor, "batch tokens width"]
-    ) -> Float[Tensor, "batch patches findings"]:
+    def patch_logits(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch patches findings"]:
         """Return ``z_n = W x_n + b`` for each patch token n, in the grid's row-major order."""
         logits: Tensor = self.linear(tokens[:, self.prefix_tokens :])
         return logits

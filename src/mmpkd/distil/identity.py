@@ -34,9 +34,7 @@ def training_fingerprint(
             "student": student.to_data(),
             "training": {key: value for key, value in training.to_data().items() if key not in _NO_INFLUENCE},
             "objective": targets.objective.to_data(),
-            "arrays": [
-                hashlib.blake2b(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays
-            ],
+            "arrays": [hashlib.blake2b(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays],
             "findings": list(findings),
             "task": task,
             "seed": seed,

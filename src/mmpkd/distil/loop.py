@@ -101,12 +101,8 @@ def train(
         raise ValueError(f"targets have {len(targets)} rows but there are {len(images)} cases")
     taught = targets.take(train_positions)
     if np.isnan(taught.hard).all() and np.isnan(taught.soft_logits).all():
-        raise InputError(
-            "no training case has a label or a soft label; check the split and the label columns."
-        )
-    accelerator = Accelerator(
-        mixed_precision="no"
-    )  # autocast is our own: accelerate's is set once per process
+        raise InputError("no training case has a label or a soft label; check the split and the label columns.")
+    accelerator = Accelerator(mixed_precision="no")  # autocast is our own: accelerate's is set once per process
     with torch.random.fork_rng(devices=[accelerator.device] if accelerator.device.type == "cuda" else []):
         torch.manual_seed(student_seed(seed))
         student = build_student(student_settings, findings, task, images.fit)
@@ -126,9 +122,7 @@ def train(
         with explicit_attention(student, run.precision.explicit_attention):
             state = _train_epochs(run, val_positions, val_labels, fingerprint, folder, progress)
     student.load_state_dict(state.best)
-    return TrainedStudent(
-        student.eval(), pd.DataFrame(state.history).astype({"epoch": "int64"}), state.best_epoch
-    )
+    return TrainedStudent(student.eval(), pd.DataFrame(state.history).astype({"epoch": "int64"}), state.best_epoch)
 
 
 def _train_epochs(
@@ -232,9 +226,7 @@ class _Run:
             logits = self.model(images)
         return self.criterion.loss(logits, own, batch), logits.detach()
 
-    def _load(
-        self, epoch: int, batches: Int[np.ndarray, "steps batch"]
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _load(self, epoch: int, batches: Int[np.ndarray, "steps batch"]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield this process's normalised images, its target rows, and those of the whole batch."""
         share = batches.shape[1] // self.processes
         own = slice(self.process * share, (self.process + 1) * share)

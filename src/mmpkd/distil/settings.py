@@ -134,9 +134,7 @@ class TrainingSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"'warmup_epochs' ({self.warmup_epochs:g}) exceeds 'epochs' ({self.epochs}); shorten it."
-            )
+            raise ValueError(f"'warmup_epochs' ({self.warmup_epochs:g}) exceeds 'epochs' ({self.epochs}); shorten it.")
         return self
 
 

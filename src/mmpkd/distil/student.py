@@ -62,21 +62,15 @@ class Student(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
-    def prepare(
-        self, pixels: UInt8[Tensor, "batch channels size size"]
-    ) -> Float[Tensor, "batch channels size size"]:
+    def prepare(self, pixels: UInt8[Tensor, "batch channels size size"]) -> Float[Tensor, "batch channels size size"]:
         """Return ``(pixels / 255 - mean) / std`` in single precision, on the device of ``pixels``."""
         return self.normalise(pixels.float().div_(255.0))
 
-    def normalise(
-        self, images: Float[Tensor, "batch channels size size"]
-    ) -> Float[Tensor, "batch channels size size"]:
+    def normalise(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch channels size size"]:
         """Return ``(images - mean) / std`` for images in [0, 1], writing over them."""
         return images.sub_(self.mean).div_(self.std)
 
-    def tokens(
-        self, images: Float[Tensor, "batch channels size size"]
-    ) -> Float[Tensor, "batch tokens width"]:
+    def tokens(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch tokens width"]:
         """Return the backbone's last normed tokens: prefix tokens first, then patches in row-major order."""
         tokens: Tensor = self.backbone.forward_features(images)
         if isinstance(self.backbone.norm, nn.Identity) and hasattr(self.backbone, "fc_norm"):

@@ -10,9 +10,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 
-def macro_auroc(
-    labels: Float[np.ndarray, "cases findings"], scores: Float[np.ndarray, "cases findings"]
-) -> float:
+def macro_auroc(labels: Float[np.ndarray, "cases findings"], scores: Float[np.ndarray, "cases findings"]) -> float:
     """Return the mean over findings of the AUROC, ties counting half and missing labels left out.
 
     A finding with one class only has none and does not enter the mean; NaN when no finding has one.

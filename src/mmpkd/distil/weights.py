@@ -66,9 +66,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    own = {
-        name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")
-    }
+    own = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
     return own or {name: value for name, value in state.items() if not name.startswith(_CLASSIFIERS)}
 
 

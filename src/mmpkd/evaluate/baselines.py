@@ -99,9 +99,7 @@ def leave_patient_out_priors(
     Where no other patient has an ROI the prior is the uniform map, which scores chance.
     """
     if len(masks) != len(patients):
-        raise InputError(
-            f"there are {len(masks)} masks and {len(patients)} patients; give one patient a mask."
-        )
+        raise InputError(f"there are {len(masks)} masks and {len(patients)} patients; give one patient a mask.")
     if not len(masks):
         return np.zeros((0, *shape))
     coded, groups = pd.factorize(np.asarray(patients, dtype=object))

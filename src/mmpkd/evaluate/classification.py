@@ -175,33 +175,21 @@ def _observed(
     scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return scores, labels and weights of the cases with a label, checked."""
-    if (
-        scores.ndim != 1
-        or scores.shape != labels.shape
-        or (weights is not None and weights.shape != scores.shape)
-    ):
+    if scores.ndim != 1 or scores.shape != labels.shape or (weights is not None and weights.shape != scores.shape):
         shapes = [scores.shape, labels.shape] + ([] if weights is None else [weights.shape])
-        raise InputError(
-            f"scores, labels and weights have the shapes {shapes}; give one value of each a case."
-        )
+        raise InputError(f"scores, labels and weights have the shapes {shapes}; give one value of each a case.")
     labels = check_labels(labels)
     keep = ~np.isnan(labels)
     scores = np.asarray(scores, dtype=np.float64)[keep]
     chosen = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)[keep]
     if np.isnan(scores).any():
-        raise InputError(
-            f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN; score or leave out the case."
-        )
+        raise InputError(f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN; score or leave out the case.")
     if not (chosen >= 0).all():
-        raise InputError(
-            "a case weight is negative or NaN; weights are counts or other non-negative numbers."
-        )
+        raise InputError("a case weight is negative or NaN; weights are counts or other non-negative numbers.")
     return scores, labels[keep], chosen
 
 
-def _weight_by_score(
-    scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _weight_by_score(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weight of positives and of negatives at each distinct score, lowest first."""
     values, inverse = np.unique(scores, return_inverse=True)
     positive = np.bincount(inverse, weights=weights * labels, minlength=len(values))
@@ -212,6 +200,4 @@ def _weight_by_score(
 def _require_probabilities(p: np.ndarray) -> None:
     wrong = p[(p < 0) | (p > 1)]
     if wrong.size:
-        raise InputError(
-            f"a probability is {wrong[0]:g}; Brier score and calibration need values from 0 to 1."
-        )
+        raise InputError(f"a probability is {wrong[0]:g}; Brier score and calibration need values from 0 to 1.")

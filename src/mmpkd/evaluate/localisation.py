@@ -182,9 +182,7 @@ def _enrichment(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return _ratio(_energy(maps, masks), masks.mean(axis=1))
 
 
-def _each(
-    maps: np.ndarray, masks: np.ndarray, metric: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> np.ndarray:
+def _each(maps: np.ndarray, masks: np.ndarray, metric: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     return np.concatenate([metric(a, m) for a, m in _chunks(maps, masks)])
 
 
@@ -197,9 +195,7 @@ def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
 def _chunks(maps: np.ndarray, masks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield checked (n, pixels) pieces of bounded size; masks become float64 coverage."""
     if maps.ndim != 3 or maps.shape != masks.shape or 0 in maps.shape[1:]:
-        raise InputError(
-            f"maps are {maps.shape} and masks {masks.shape}; give both as (maps, height, width)."
-        )
+        raise InputError(f"maps are {maps.shape} and masks {masks.shape}; give both as (maps, height, width).")
     count, pixels = len(maps), maps.shape[1] * maps.shape[2]
     step = max(1, _CHUNK_PIXELS // pixels)
     for start in range(0, max(count, 1), step):
@@ -216,9 +212,7 @@ def _require_map(maps: np.ndarray, first: int, width: int) -> None:
     if wrong.any():
         row, pixel = np.argwhere(wrong)[0]
         value = maps[row, pixel]
-        remedy = (
-            "take its positive part first" if value < 0 and np.isfinite(value) else "look for the cause first"
-        )
+        remedy = "take its positive part first" if value < 0 and np.isfinite(value) else "look for the cause first"
         raise InputError(
             f"map {first + row} holds {value:g} at row {pixel // width}, column {pixel % width}; "
             f"a map has finite values from 0 up: {remedy}."

@@ -94,9 +94,7 @@ def parse_policy(name: str) -> Policy:
     except ValueError:
         share = float("nan")
     if not 0 < share <= 1:
-        raise InputError(
-            f"the threshold policy {name!r} needs a share over 0 and up to 1; write {_KINDS[kind]}."
-        )
+        raise InputError(f"the threshold policy {name!r} needs a share over 0 and up to 1; write {_KINDS[kind]}.")
     return TopArea(share)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +40,23 @@ class CellWork:
     soft_logits: np.ndarray | None
     provenance: Mapping[str, object]
 
+    def __getstate__(self) -> dict[str, object]:
+        """Send the decoded images to a worker as a file name, not as their pixels."""
+        state = dict(self.__dict__)
+        pixels = self.images.pixels
+        if isinstance(pixels, np.memmap) and pixels.filename is not None:
+            state["images"] = replace(self.images, pixels=pixels[:0])
+            state["mapped"] = (str(pixels.filename), pixels.shape, pixels.offset)
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        mapped = state.pop("mapped", None)
+        self.__dict__.update(state)
+        if mapped is not None:
+            filename, shape, offset = mapped  # type: ignore[misc]
+            pixels = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=shape)
+            self.__dict__["images"] = replace(self.images, pixels=pixels)
+
     @cached_property
     def targets(self) -> list[Target]:
         """The ROIs to be found in the test split."""
@@ -59,7 +76,7 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
     """Train the student of one arm and seed, or go on with a killed training."""
     if folder.history.is_file():
         return
-    from mmpkd.distil.checkpoint import save_student
+    from mmpkd.distil.checkpoint import discard_state, save_student
     from mmpkd.distil.loop import train
 
     study, cohort = work.study, work.cohort
@@ -79,9 +96,11 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         seed=seed,
         folder=folder,
         progress=progress,
+        task=cohort.task,
     )
     save_student(trained.student, folder.student, {**work.provenance, "arm": arm, "seed": seed})
     write_table(folder.history, trained.history, work.provenance)
+    discard_state(folder.checkpoint)
 
 
 def predict_cell(work: CellWork, folder: CellFolder) -> None:

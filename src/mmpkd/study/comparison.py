@@ -41,7 +41,9 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         test_labels(work),
         localisation if len(localisation) else None,
         baselines if len(baselines) else None,
-        reference_arm=settings.reference_arm if settings.reference_arm in work.study.arms else next(iter(work.study.arms)),
+        reference_arm=settings.reference_arm
+        if settings.reference_arm in work.study.arms
+        else next(iter(work.study.arms)),
         primary=endpoint,
         replicates=settings.replicates,
         level=settings.level,
@@ -49,7 +51,7 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
     )
     write_table(folder.comparison, comparison, work.provenance)
     teacher = read_json(folder.teacher) if folder.teacher.is_file() else {}
-    write_json(folder.verdict, verdict(comparison, endpoint, list(work.study.arms), teacher))
+    write_json(folder.verdict, verdict(comparison, endpoint, list(work.study.arms), teacher, level=settings.level))
 
 
 def primary_endpoint(study: StudySettings) -> Endpoint:

@@ -8,13 +8,12 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
-from mmpkd.attribute.attribute import to_original_pixels
-from mmpkd.cohort.images import decode_image
+from mmpkd.cohort.images import decode, read_bytes
 from mmpkd.files import read_table, written_whole
 from mmpkd.folder import RunFolder
 from mmpkd.study.cell import CellWork, map_methods
 from mmpkd.study.inputs import localised_positions
-from mmpkd.study.localise import Target
+from mmpkd.study.localise import Target, token_map_on_canvas
 from mmpkd.study.map_file import read_maps
 
 _CASES_A_FINDING = 2
@@ -50,8 +49,7 @@ def write_gallery(work: CellWork, folder: RunFolder) -> None:
         predicted = read_table(cell.predictions).set_index(["case", "finding"])["probability"]
         for index, target in enumerate(chosen):
             token_map = maps.values[positions.index(target.position), maps.findings.index(target.finding)]
-            pixels = to_original_pixels(token_map, work.images.geometry(target.position))
-            tensors[f"map/{arm}/{index}"] = _resized(pixels, target.mask.shape).astype(np.float16)
+            tensors[f"map/{arm}/{index}"] = token_map_on_canvas(token_map, target, work.images).astype(np.float16)
             probabilities = entries[index]["probabilities"]
             assert isinstance(probabilities, dict)  # noqa: S101  (for the type checker)
             probabilities[arm] = round(float(predicted[(target.case, target.finding)]), 4)
@@ -78,12 +76,5 @@ def _draw(work: CellWork) -> list[Target]:
 
 def _picture(work: CellWork, target: Target) -> np.ndarray:
     path = work.cohort.root / str(work.cohort.cases["image"].iloc[target.position])
-    grey = decode_image(path, channels=1)
-    return _resized(np.squeeze(grey).astype(np.float32), target.mask.shape).round().clip(0, 255).astype(np.uint8)
-
-
-def _resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if array.shape == shape:
-        return array
-    picture = Image.fromarray(np.ascontiguousarray(array, np.float32))
-    return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+    height, width = target.mask.shape
+    return np.asarray(Image.fromarray(decode(read_bytes(path), channels=1)).resize((width, height)))

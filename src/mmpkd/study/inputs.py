@@ -56,19 +56,17 @@ def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Pro
         fit=study.images.fit,
         cache_dir=study.images.cache or cache_dir,
         progress=progress,
-        max_broken_share=study.images.max_broken_share,
+        max_broken_share=study.cohort.max_broken_share,
     )
     warnings = [*read.warnings, *cached.problems]
-    kept = cached.rows >= 0
-    cohort = cohort.take(kept)
-    images = ImageSet(cached.pixels, cached.rows[kept], cached.sizes_px[kept], study.images.fit)
+    cohort = cohort.take(cached.kept)
+    images = cached.image_set().take(cached.kept)
     if cohort.rois is not None:
         sizes = dict(zip(cohort.cases.index, map(tuple, images.sizes_px.tolist()), strict=True))
         problems = check_rois(cohort.rois, sizes, root)
         if problems:
             raise InputError(problems)
-    digests = [digest for digest, keep in zip(cached.digests, kept, strict=True) if keep]
-    warnings += find_leaks(cohort, digests)
+    warnings += find_leaks(cohort, cached.digests[cached.kept].tolist())
     summary = {**summarise(cohort), "warnings": warnings}
     return StudyInputs(cohort, images, tuple(warnings), summary)
 
@@ -85,7 +83,7 @@ def study_fingerprint(study: StudySettings, root: Path) -> str:
 
 def table_paths(study: StudySettings, root: Path) -> list[Path]:
     """Return the tables that the cohort's description names."""
-    paths = [root / path for path in study.cohort.table_names]
+    paths = [root / table.path for table in study.cohort.table]
     if study.cohort.rois is not None:
         paths.append(root / study.cohort.rois.table)
     return paths

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mmpkd.attribute.attribute import TokenMaps, to_original_pixels
+from mmpkd.attribute.attribute import TokenMaps
 from mmpkd.cohort.cohort import Cohort
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.cohort.rois import roi_mask
-from mmpkd.evaluate.baselines import centre_prior, mean_roi_prior
+from mmpkd.evaluate.baselines import PRIOR_GRID, centre_prior, resample_area
 from mmpkd.evaluate.localisation import localisation_scores
 
 COLUMNS = ["case", "finding", "method", "policy", "metric", "value"]
-_PRIOR_GRID = (64, 64)
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,15 @@ def score_maps(
 
     def canvas(target: Target) -> np.ndarray:
         token_map = maps.values[row_of[target.position], column_of[target.finding]]
-        pixels = to_original_pixels(token_map, images.geometry(target.position))
-        return _fit(pixels, target.mask.shape)
+        return token_map_on_canvas(token_map, target, images)
 
     return _score(targets, canvas, maps.method, policies)
+
+
+def token_map_on_canvas(token_map: np.ndarray, target: Target, images: ImageSet) -> np.ndarray:
+    """Return a token map in the geometry of the original image, on the canvas of the target's mask."""
+    geometry = images.geometry(target.position)
+    return geometry.map_to_original(token_map.astype(np.float32), max_side_px=max(target.mask.shape))
 
 
 def score_baselines(
@@ -76,15 +80,12 @@ def score_baselines(
     finding is the mean of its ROIs among ``prior_targets`` (training and validation cases) on a common grid; where
     there are none, the mean over the ROIs of all *other* test patients.
     """
-    grids: dict[str, list[tuple[str, np.ndarray]]] = {}
+    sums: dict[str, _PriorSum] = {}
     for target in prior_targets or targets:
-        grids.setdefault(target.finding, []).append((target.patient, _fit(target.mask.astype(np.float32), _PRIOR_GRID)))
+        sums.setdefault(target.finding, _PriorSum()).add(target)
 
     def prior(target: Target) -> np.ndarray:
-        known = [grid for patient, grid in grids.get(target.finding, []) if patient != target.patient]
-        if not known:
-            return np.full(target.mask.shape, np.nan, np.float32)
-        return _fit(mean_roi_prior(np.stack(known)).astype(np.float32), target.mask.shape)
+        return _fit(sums[target.finding].without(target.patient), target.mask.shape)
 
     makers: dict[str, Callable[[Target], np.ndarray]] = {
         "chance": lambda target: np.ones(target.mask.shape, np.float32),
@@ -98,12 +99,30 @@ def score_baselines(
     return pd.concat(tables, ignore_index=True)
 
 
-def _score(targets: Sequence[Target], canvas: Callable[[Target], np.ndarray], method: str, policies: Sequence[str]) -> pd.DataFrame:
+class _PriorSum:
+    """The sum of a finding's ROIs on a common grid, as a whole and by patient, so that one can be left out."""
+
+    def __init__(self) -> None:
+        self._all = np.zeros(PRIOR_GRID)
+        self._of: dict[str, np.ndarray] = {}
+
+    def add(self, target: Target) -> None:
+        grid = resample_area(target.mask.astype(float), PRIOR_GRID)
+        self._all += grid
+        self._of[target.patient] = self._of.get(target.patient, np.zeros(PRIOR_GRID)) + grid
+
+    def without(self, patient: str) -> np.ndarray:
+        """Return where the other patients' ROIs lie (uniform when there is no other patient)."""
+        rest = self._all - self._of.get(patient, np.zeros(PRIOR_GRID))
+        return rest.clip(min=0) if rest.max() > 1e-9 else np.ones(PRIOR_GRID)
+
+
+def _score(
+    targets: Sequence[Target], canvas: Callable[[Target], np.ndarray], method: str, policies: Sequence[str]
+) -> pd.DataFrame:
     tables = []
     for target in targets:
         heat = canvas(target)
-        if np.isnan(heat).any():
-            continue
         scores = localisation_scores(heat[None], target.mask[None], policies)
         for (policy, metric), values in scores.items():
             tables.append((target.case, target.finding, method, policy, metric, float(values[0])))
@@ -115,5 +134,3 @@ def _fit(heat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return heat
     picture = Image.fromarray(np.ascontiguousarray(heat, np.float32))
     return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)).clip(min=0)
-
-

@@ -73,7 +73,9 @@ def _measure_speed(study: StudySettings, threads: int) -> float:
         begin = time.perf_counter()
         with precision.autocast(device):
             logits = student(student.prepare(pixels.to(device)))
-        torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), torch.zeros_like(logits.float())).backward()
+        torch.nn.functional.binary_cross_entropy_with_logits(
+            logits.float(), torch.zeros_like(logits.float())
+        ).backward()
         optimiser.step()
         optimiser.zero_grad()
         if device.type == "cuda":

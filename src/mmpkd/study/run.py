@@ -213,9 +213,7 @@ class StudyRun:
         for arm in arms:
             if arm not in self.study.arms:
                 raise InputError(f"the study has no arm {arm!r}{did_you_mean(arm, self.study.arms)}")
-        chosen = [
-            (arm, seed) for arm, seed in self.cells if (not arms or arm in arms) and (not seeds or seed in seeds)
-        ]
+        chosen = [(arm, seed) for arm, seed in self.cells if (not arms or arm in arms) and (not seeds or seed in seeds)]
         jobs = [partial(_run_step, name, self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in chosen]
         run_jobs(jobs, self.shares, name, self.study.training.epochs, self.progress)
 

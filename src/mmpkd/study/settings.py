@@ -78,12 +78,10 @@ class ImageSettings(Settings):
         fit: ``pad`` keeps the whole picture and its proportions, ``crop`` cuts the longer side, ``stretch``
             distorts.
         cache: Folder of decoded images, shared between studies; by default ``cache`` beside the run folder.
-        max_broken_share: A larger share of missing or broken images ends the run.
     """
 
     fit: Fit = "pad"
     cache: Path | None = None
-    max_broken_share: float = Field(default=0.01, ge=0, le=1)
 
 
 class ExecutionSettings(Settings):

@@ -45,7 +45,8 @@ def _table(comparison: pd.DataFrame) -> list[str]:
     keys = [
         (metric, policy)
         for metric, policy in macro[["metric", "policy"]].drop_duplicates().itertuples(index=False)
-        if metric in ("auroc", "energy_enrichment", "pointing") or (metric in ("iou", "fdr") and policy == "matched-area")
+        if metric in ("auroc", "energy_enrichment", "pointing")
+        or (metric in ("iou", "fdr") and policy == "matched-area")
     ]
     titles = [metric + (f" ({policy})" if policy else "") for metric, policy in keys]
     lines = ["".join([f"{'':24s}", *(f"{title:>28s}" for title in titles)])]

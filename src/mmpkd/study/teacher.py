@@ -36,13 +36,12 @@ def describe_teacher(
             cohort.findings,
             replicates=replicates,
             seed=seed,
+            task=cohort.task,
         )
 
-    data = settings.to_data()
-    teacher = data.get("teacher")
     return {
-        "kind": teacher.get("kind") if isinstance(teacher, dict) else teacher,
-        "settings": data,
+        "kind": taught.kind,
+        "settings": settings.to_data(),
         **scored(cohort.in_split("train")),
         "test": scored(cohort.in_split("test")),
         "folds": settings.folds,

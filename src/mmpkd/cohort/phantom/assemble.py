@@ -16,9 +16,7 @@ from mmpkd.cohort.phantom.settings import PhantomSettings
 from mmpkd.cohort.phantom.streams import Slots, draw_streams
 from mmpkd.cohort.phantom.truth import draw_labels, draw_marker, draw_truth, hedged
 
-_CHUNK_PIXELS = (
-    48 * 64 * 64
-)  # a few images at a time stay in a core's own cache, where the arithmetic is fastest
+_CHUNK_PIXELS = 48 * 64 * 64  # a few images at a time stay in a core's own cache, where the arithmetic is fastest
 
 
 @dataclass(frozen=True)
@@ -103,9 +101,7 @@ def _slots(settings: PhantomSettings) -> Slots:
 
 
 def _generate_patients(settings: PhantomSettings, patients: range, slots: Slots) -> Phantom:
-    streams = draw_streams(
-        settings.seed, settings.kind, patients, settings.images_per_patient, settings.size_px, slots
-    )
+    streams = draw_streams(settings.seed, settings.kind, patients, settings.images_per_patient, settings.size_px, slots)
     truth = draw_truth(streams, settings)
     marker = draw_marker(streams, truth, settings)
     render = chest_findings.render if settings.kind == "chest" else breast_findings.render
@@ -134,9 +130,7 @@ def _generate_patients(settings: PhantomSettings, patients: range, slots: Slots)
 def _stamp(images: UInt8[np.ndarray, "images height width"], marker: Bool[np.ndarray, " images"]) -> None:
     """Stamp a bright letter L beside the upper right corner, in place."""
     unit = max(1, images.shape[-1] // 64)
-    glyph = np.repeat(
-        np.repeat(np.array([[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 1]], bool), unit, 0), unit, 1
-    )
+    glyph = np.repeat(np.repeat(np.array([[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 1]], bool), unit, 0), unit, 1)
     top, right = 3 * unit, images.shape[-1] - 3 * unit
     window = images[:, top : top + glyph.shape[0], right - glyph.shape[1] : right]
     window[marker[:, None, None] & glyph] = 250

@@ -81,9 +81,7 @@ def paint_breast(breast: Breast, streams: Streams) -> np.ndarray:
     density = streams.spread("density")
     turn = streams.spread("gland_turn", -0.35, 0.35)
     along = breast.depth / breast.reach
-    cone = 1.0 - np.abs(breast.height - turn * breast.half * (1.0 - along)) / (
-        breast.half * (0.95 - 0.45 * along)
-    )
+    cone = 1.0 - np.abs(breast.height - turn * breast.half * (1.0 - along)) / (breast.half * (0.95 - 0.45 * along))
     gland = np.clip(cone * 1.1 - 0.55 + 0.75 * density + 0.30 * coarse + 0.22 * middle, 0.0, 1.0)
     gland *= thickness
     fibres = 0.055 * fine + 0.035 * finest

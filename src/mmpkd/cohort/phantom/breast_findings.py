@@ -37,12 +37,8 @@ def render(
     shown = present[:, :, None, None]
     spots = {name: _choose_spot(name, streams, present) for name in _NAMES}
     masks = np.zeros((len(streams), len(_NAMES), size_px, size_px), bool)
-    masks[:, MASS] = (
-        _paint_mass(image, breast, spots["mass"], streams, shown[:, MASS] * contrast) & shown[:, MASS]
-    )
-    cluster = _paint_calcification(
-        image, breast, spots["calcification"], streams, shown[:, CALCIFICATION] * contrast
-    )
+    masks[:, MASS] = _paint_mass(image, breast, spots["mass"], streams, shown[:, MASS] * contrast) & shown[:, MASS]
+    cluster = _paint_calcification(image, breast, spots["calcification"], streams, shown[:, CALCIFICATION] * contrast)
     masks[:, CALCIFICATION] = cluster & shown[:, CALCIFICATION]
     device = streams.values["device"]
     gain = streams.spread("gain", 0.95, 1.2)
@@ -137,9 +133,7 @@ def cluster_radius(severity: np.ndarray) -> np.ndarray:
     return np.asarray(0.034 + 0.016 * severity)
 
 
-def _describe(
-    breast: Breast, spots: dict[str, tuple[np.ndarray, np.ndarray]], streams: Streams
-) -> tuple[Place, ...]:
+def _describe(breast: Breast, spots: dict[str, tuple[np.ndarray, np.ndarray]], streams: Streams) -> tuple[Place, ...]:
     side = np.where(breast.side[:, 0, 0] < 0.0, RIGHT, LEFT)
     places = []
     for name, radius in (("mass", mass_radius), ("calcification", cluster_radius)):

@@ -31,9 +31,7 @@ class Frame:
         return ramp
 
 
-def pose(
-    size_px: int, shift_u: np.ndarray, shift_v: np.ndarray, tilt: np.ndarray, scale: np.ndarray
-) -> Frame:
+def pose(size_px: int, shift_u: np.ndarray, shift_v: np.ndarray, tilt: np.ndarray, scale: np.ndarray) -> Frame:
     """Return body coordinates of bodies that are shifted (shares of the image), tilted (radians) and scaled.
 
     All arguments have the shape (images, 1, 1).
@@ -54,9 +52,7 @@ def _interpolation(size_px: int, side: int) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-def texture(
-    grid: Float[np.ndarray, "images side side"], size_px: int
-) -> Float[np.ndarray, "images height width"]:
+def texture(grid: Float[np.ndarray, "images side side"], size_px: int) -> Float[np.ndarray, "images height width"]:
     """Return a smooth random field of unit variance with ``side`` bumps across the image."""
     stretch = _interpolation(size_px, grid.shape[-1])
     return np.matmul(np.matmul(stretch, grid), stretch.T)

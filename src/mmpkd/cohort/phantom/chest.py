@@ -169,11 +169,7 @@ def paint_bones(image: np.ndarray, thorax: Thorax, streams: Streams) -> None:
     rim = np.clip(beside * 4.0 - 0.5, 0.0, 1.0)
     image += cage * strength * (0.085 * arcs * arcs + 0.035 * rim * np.maximum(front, 0.0))
     line = frame.v - 0.175 + streams.spread("clavicle", 0.12, 0.24) * beside
-    bone = (
-        frame.edge(0.013 - np.abs(line), 0.018)
-        * frame.edge(0.36 - beside, 0.05)
-        * frame.edge(beside - 0.02, 0.02)
-    )
+    bone = frame.edge(0.013 - np.abs(line), 0.018) * frame.edge(0.36 - beside, 0.05) * frame.edge(beside - 0.02, 0.02)
     image += 0.13 * bone
 
 

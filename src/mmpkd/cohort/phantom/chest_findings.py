@@ -89,9 +89,7 @@ def render(
         on["consolidation"] * contrast,
     )
     paint_middle(image, thorax, streams, heart)
-    fluid = _paint_effusion(
-        image, thorax, lungs, side["effusion"], severity["effusion"], on["effusion"] * contrast
-    )
+    fluid = _paint_effusion(image, thorax, lungs, side["effusion"], severity["effusion"], on["effusion"] * contrast)
     spot = _paint_nodule(image, thorax, spots["nodule"], severity["nodule"], on["nodule"] * contrast)
     paint_bones(image, thorax, streams)
     paint_breasts(image, thorax, streams)
@@ -105,9 +103,7 @@ def render(
     masks[:, CARDIOMEGALY] = (heart > 0.5) & shown[:, CARDIOMEGALY]
 
     device = streams.values["device"]
-    gain = streams.spread("gain", 0.88, 1.12) * np.where(device < 0.6, 1.0, 0.93)[:, None, None].astype(
-        np.float32
-    )
+    gain = streams.spread("gain", 0.88, 1.12) * np.where(device < 0.6, 1.0, 0.93)[:, None, None].astype(np.float32)
     return Scene(
         images=develop(image, gain, streams.spread("gamma", 0.85, 1.2), streams.noise, pixel_noise),
         masks=masks,
@@ -231,9 +227,7 @@ def _paint_pneumothorax(
     """Draw air between chest wall and lung: darker, without markings, bounded by the line of the pleura."""
     frame = thorax.frame
     gap = 0.045 + 0.075 * severity
-    down = np.clip(
-        (frame.v - thorax.apex) / ((0.45 + 0.35 * extent) * (thorax.base[1] - thorax.apex)), 0.0, 1.0
-    )
+    down = np.clip((frame.v - thorax.apex) / ((0.45 + 0.35 * extent) * (thorax.base[1] - thorax.apex)), 0.0, 1.0)
     edge_of_lung = thorax.outer(frame.v - 0.9 * gap) - gap * (1.0 - down * down)
     region = np.zeros(image.shape, bool)
     for lung, name in zip(lungs, (RIGHT, LEFT), strict=True):
@@ -252,9 +246,7 @@ def _describe(sides: dict[str, np.ndarray], spots: dict[str, _Spot], streams: St
     nowhere = np.zeros(len(streams), int)
     for name in _NAMES:
         severity = streams.values[f"{name}.severity"]
-        size = {"nodule": nodule_radius, "consolidation": consolidation_radius}.get(name, np.zeros_like)(
-            severity
-        )
+        size = {"nodule": nodule_radius, "consolidation": consolidation_radius}.get(name, np.zeros_like)(severity)
         zone = np.digitize(spots[name].down, [0.38, 0.64]) if name in spots else nowhere
         places.append(Place(sides[name], zone, nowhere, 2.0 * WIDTH_MM * size, severity))
     return tuple(places)

@@ -41,9 +41,7 @@ _COLUMNS: dict[str, dict[str, _Column]] = {
     "chest": {
         "age": _Column({"cardiomegaly": 0.6, "nodule": 0.4}, 58.0, 15.0, decimals=0),
         "temperature": _Column({"consolidation": 2.2}, 36.9, 0.5),
-        "oxygen_saturation": _Column(
-            {"pneumothorax": -1.2, "consolidation": -0.8, "effusion": -1.4}, 95.0, 2.0, 0
-        ),
+        "oxygen_saturation": _Column({"pneumothorax": -1.2, "consolidation": -0.8, "effusion": -1.4}, 95.0, 2.0, 0),
         "nt_probnp": _Column({"cardiomegaly": 2.2, "effusion": 1.0}, 5.3, 0.9, decimals=0, log=True),
         "smoking": _Column({"nodule": 2.2}, cuts=(0.2, 1.1), categories=("never", "former", "current")),
         "chest_pain": _Column({"pneumothorax": 2.2}, cuts=(0.5, 1.4), categories=("none", "dull", "sudden")),
@@ -74,9 +72,7 @@ def draw_metadata(
     The number under each column is x = n + strength * Σ effect * finding, n standard normal: at strength 0 it knows
     nothing of the findings, at 1 a finding of effect d is told from its absence with AUROC Φ(d / √2).
     """
-    columns: dict[str, np.ndarray] = {
-        name: values.astype(object) for name, values in scene.attributes.items()
-    }
+    columns: dict[str, np.ndarray] = {name: values.astype(object) for name, values in scene.attributes.items()}
     for name, column in _COLUMNS[settings.kind].items():
         x = ndtri(np.clip(streams.values[f"{name}.metadata"].astype(np.float64), 1e-7, 1 - 1e-7))
         for finding, effect in column.effects.items():

@@ -74,10 +74,7 @@ def write_reports(
     words = [WORDING[name] for name in settings.findings]
     return [
         _write(
-            [
-                _Finding(word, *facts, block[row])
-                for row, (word, facts) in enumerate(zip(words, case, strict=True))
-            ],
+            [_Finding(word, *facts, block[row]) for row, (word, facts) in enumerate(zip(words, case, strict=True))],
             block[len(words) :],
             view,
             settings,
@@ -101,9 +98,7 @@ def _write(findings: list[_Finding], frame: list[list[float]], view: str, settin
         said[name] = _state(finding, adjective, where)
         if u[_SHORT] < (0.5 if finding.hedged else 0.8):
             short = _plural(_pick(finding.word.nouns, u[_SHORT_NOUN]), adjective)
-            impression.append(
-                ("possible " if finding.hedged else "") + f"{adjective} {short}".strip() + where
-            )
+            impression.append(("possible " if finding.hedged else "") + f"{adjective} {short}".strip() + where)
     if script.jointly_absent is not None and frame[_FRAME][1] < 0.5:
         pair, sentences = script.jointly_absent
         both = [findings[settings.findings.index(name)] for name in pair]
@@ -111,9 +106,7 @@ def _write(findings: list[_Finding], frame: list[list[float]], view: str, settin
             said.pop(pair[1])
             said[pair[0]] = _pick(sentences, frame[_FRAME][2])
     order = frame[_ORDER]
-    sentences_said = [
-        said[name] for _, name in sorted(zip(order, settings.findings, strict=False)) if name in said
-    ]
+    sentences_said = [said[name] for _, name in sorted(zip(order, settings.findings, strict=False)) if name in said]
     for u_said, u_which in zip(frame[_ASIDES][0:4:2], frame[_ASIDES][1:4:2], strict=True):
         if u_said < 0.6:
             sentences_said.insert(int(u_said * 10) % (len(sentences_said) + 1), _pick(script.asides, u_which))
@@ -122,14 +115,8 @@ def _write(findings: list[_Finding], frame: list[list[float]], view: str, settin
         of = f", {'right' if findings[0].side == RIGHT else 'left'} breast"
     opening = _pick(script.openings, frame[_FRAME][0]).format(view=view, of=of)
     closing = script.normal if said else script.unsaid
-    last = (
-        ". ".join(_capital(item) for item in impression) + "."
-        if impression
-        else _pick(closing, frame[_FRAME][3])
-    )
-    if not impression and any(
-        f.present and name in said for name, f in zip(settings.findings, findings, strict=True)
-    ):
+    last = ". ".join(_capital(item) for item in impression) + "." if impression else _pick(closing, frame[_FRAME][3])
+    if not impression and any(f.present and name in said for name, f in zip(settings.findings, findings, strict=True)):
         last = script.unsaid[0]
     return f"{opening} FINDINGS: {' '.join(dict.fromkeys(sentences_said))} IMPRESSION: {last}"
 
@@ -164,9 +151,7 @@ def _place(finding: _Finding, view: str, settings: PhantomSettings) -> tuple[str
         return "bilateral", ""
     side = "right" if finding.side == RIGHT else "left"
     if finding.word.placing == "side":
-        return [(side, ""), (f"{side}-sided", ""), ("", f" on the {side}"), ("", f" on the {side} side")][
-            int(u * 4)
-        ]
+        return [(side, ""), (f"{side}-sided", ""), ("", f" on the {side}"), ("", f" on the {side} side")][int(u * 4)]
     if settings.kind == "chest":
         zone = _pick(_CHEST_ZONES[finding.zone], u * 7 % 1)
         at = [

@@ -61,15 +61,11 @@ class PhantomSettings(Settings):
     def _check(self) -> Self:
         low, high = self.images_per_patient
         if not 1 <= low <= high <= 3:
-            raise ValueError(
-                f"images_per_patient is [{low}, {high}]; give two numbers from 1 to 3, the smaller first"
-            )
+            raise ValueError(f"images_per_patient is [{low}, {high}]; give two numbers from 1 to 3, the smaller first")
         given = self.prevalence if isinstance(self.prevalence, Mapping) else {}
         for name in (*given, *([] if self.marker is None else [self.marker])):
             if name not in self.findings:
-                raise ValueError(
-                    f"the {self.kind} phantom has no finding {name!r}{did_you_mean(name, self.findings)}"
-                )
+                raise ValueError(f"the {self.kind} phantom has no finding {name!r}{did_you_mean(name, self.findings)}")
         for name, value in zip(self.findings, self.prevalences, strict=True):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"the prevalence of {name} is {value}; give a number from 0 to 1")

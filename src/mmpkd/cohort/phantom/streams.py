@@ -83,9 +83,7 @@ def draw_streams(
     normals: list[np.ndarray] = []
     noise: list[np.ndarray] = []
     for patient in patients:
-        rng = np.random.Generator(
-            np.random.SFC64(np.random.SeedSequence((seed, _KINDS.index(kind), patient)))
-        )
+        rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence((seed, _KINDS.index(kind), patient))))
         count = low + int(rng.random() * (high - low + 1))
         shared = rng.random(n_patient, np.float32)
         own = rng.random((_MOST_IMAGES, n_image), np.float32)

@@ -43,9 +43,7 @@ def draw_truth(streams: Streams, settings: PhantomSettings) -> Bool[np.ndarray, 
     return np.where(persists[:, None], present["patient"], present["image"])
 
 
-def hedged(
-    streams: Streams, truth: Bool[np.ndarray, "images findings"], findings: tuple[str, ...]
-) -> np.ndarray:
+def hedged(streams: Streams, truth: Bool[np.ndarray, "images findings"], findings: tuple[str, ...]) -> np.ndarray:
     """Return whether the report speaks of each finding (present or not) without certainty."""
     uniform = np.stack([streams.values[f"{name}.hedge"] for name in findings], axis=1)
     return uniform < np.where(truth, HEDGED_POSITIVE, HEDGED_NEGATIVE)
@@ -73,9 +71,7 @@ def draw_labels(
     return labels
 
 
-def draw_marker(
-    streams: Streams, truth: Bool[np.ndarray, "images findings"], settings: PhantomSettings
-) -> np.ndarray:
+def draw_marker(streams: Streams, truth: Bool[np.ndarray, "images findings"], settings: PhantomSettings) -> np.ndarray:
     """Return which images carry the marker: P = (1 ± correlation) / 2 with and without the finding."""
     if settings.marker is None:
         return np.zeros(len(streams), bool)

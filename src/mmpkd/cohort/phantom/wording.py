@@ -10,7 +10,39 @@ from typing import Literal
 
 # Words that tell where something is; no report without spatial information contains one.
 SPATIAL_WORDS = frozenset(
-    ["right", "left", "right-sided", "left-sided", "bilateral", "both", "upper", "mid", "middle", "lower", "zone", "zones", "lobe", "lingula", "base", "bases", "basal", "apex", "apical", "lateral", "costophrenic", "quadrant", "half", "outer", "inner", "central", "anterior", "posterior", "third", "depth", "side"]
+    [
+        "right",
+        "left",
+        "right-sided",
+        "left-sided",
+        "bilateral",
+        "both",
+        "upper",
+        "mid",
+        "middle",
+        "lower",
+        "zone",
+        "zones",
+        "lobe",
+        "lingula",
+        "base",
+        "bases",
+        "basal",
+        "apex",
+        "apical",
+        "lateral",
+        "costophrenic",
+        "quadrant",
+        "half",
+        "outer",
+        "inner",
+        "central",
+        "anterior",
+        "posterior",
+        "third",
+        "depth",
+        "side",
+    ]
 )
 HEDGED_PRESENT = (
     "Possible {noun}{where}.",
@@ -121,9 +153,7 @@ WORDING: dict[str, Wording] = {
             "enlargement of the cardiac silhouette",
             "enlarged heart",
         ),
-        uncountable=frozenset(
-            {"cardiomegaly", "cardiac enlargement", "enlargement of the cardiac silhouette"}
-        ),
+        uncountable=frozenset({"cardiomegaly", "cardiac enlargement", "enlargement of the cardiac silhouette"}),
         grades=("mild", "moderate", "marked"),
         present=(
             "There is {a}{noun}.",

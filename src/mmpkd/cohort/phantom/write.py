@@ -69,9 +69,7 @@ def _case_table(chunk: Phantom) -> pd.DataFrame:
     truth = pd.DataFrame(chunk.truth, columns=[f"truth_{name}" for name in chunk.findings]).astype("Int64")
     own = chunk.cases[["case", "patient"]].assign(image="images/" + chunk.cases["case"] + ".png")
     marker = chunk.cases["marker"].astype(int)
-    return pd.concat(
-        [own, labels, truth, marker, pd.Series(chunk.text, name="report"), chunk.metadata], axis=1
-    )
+    return pd.concat([own, labels, truth, marker, pd.Series(chunk.text, name="report"), chunk.metadata], axis=1)
 
 
 def _roi_table(chunk: Phantom) -> pd.DataFrame:

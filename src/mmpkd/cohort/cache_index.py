@@ -1,0 +1,123 @@
+"""What an image cache knows: which file has which content, and in which row that content lies.
+
+SQLite, because it survives a killed process at any moment, serves readers beside one writer, and needs no more
+memory for more images. Pixels are not kept here, and no path is: files go by the hash of theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Self
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest BLOB)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (store TEXT, digest BLOB, row INTEGER, height INTEGER, width INTEGER,
+    reason TEXT, PRIMARY KEY (store, digest)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rows ON entries (store, row);
+"""
+_BUSY_S = 60.0
+_SETTLED_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT): a younger stamp proves nothing
+
+
+class FileStamp(NamedTuple):
+    """Tells, without reading it, whether a file is the one seen before."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Stamp a file; raises ``OSError`` where there is none."""
+        status = path.stat()
+        name = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).digest()
+        return cls(name, status.st_size, status.st_mtime_ns)
+
+
+class Entry(NamedTuple):
+    """Where content lies: its row and original size, or row -1 and why it is no image."""
+
+    digest: bytes
+    row: int
+    height: int
+    width: int
+    reason: str = ""
+
+
+class CacheIndex:
+    """The SQLite index of one cache folder.
+
+    Args:
+        path: The database file; created unless ``read_only``.
+        read_only: Only look; any number of readers may do so while another process writes.
+
+    Raises:
+        sqlite3.Error: It cannot be opened, written or is damaged.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        mode = "ro" if read_only else "rwc"
+        address = f"{path.absolute().as_uri()}?mode={mode}"
+        self._connection = sqlite3.connect(address, uri=True, timeout=_BUSY_S)
+        if not read_only:
+            self._connection.executescript(_SCHEMA)
+
+    def __enter__(self) -> Self:
+        """Return the index itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the index."""
+        self._connection.close()
+
+    def digest_of(self, stamp: FileStamp) -> bytes | None:
+        """Return the hash of a file's content if the file was seen and has not changed since."""
+        query = "SELECT digest FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
+        found = self._connection.execute(query, stamp).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def entry(self, store: str, digest: bytes) -> Entry | None:
+        """Return where content lies in a store, or that it is broken; ``None`` if it was never decoded."""
+        query = "SELECT digest, row, height, width, reason FROM entries WHERE store = ? AND digest = ?"
+        found = self._connection.execute(query, (store, digest)).fetchone()
+        return None if found is None else Entry(*found)
+
+    def next_row(self, store: str) -> int:
+        """Return the number of rows up to the last that is in use."""
+        query = "SELECT COALESCE(MAX(row), -1) + 1 FROM entries WHERE store = ?"
+        return int(self._connection.execute(query, (store,)).fetchone()[0])
+
+    def add(self, store: str, files: Iterable[tuple[FileStamp, bytes]], entries: Iterable[Entry]) -> None:
+        """Add files and entries, all or none.
+
+        A file that changed within the last seconds is not remembered: it could change again and keep its stamp.
+        """
+        settled = time.time_ns() - _SETTLED_NS
+        known = [(*stamp, digest) for stamp, digest in files if stamp.mtime_ns < settled]
+        with self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", known)
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)", [(store, *one) for one in entries]
+            )
+
+    def forget(self, store: str) -> None:
+        """Drop a store's entries, because its pixels are gone."""
+        with self._connection:
+            self._connection.execute("DELETE FROM entries WHERE store = ?", (store,))
+
+
+def open_for_reading(path: Path) -> contextlib.AbstractContextManager[CacheIndex | None]:
+    """Open an index to look at, or give ``None`` where there is none that can be read without writing."""
+    if path.is_file():
+        with contextlib.suppress(sqlite3.Error):
+            index = CacheIndex(path, read_only=True)
+            index.next_row("")
+            return index
+    return contextlib.nullcontext()
