@@ -50,14 +50,12 @@ def check(study: StudyFile, root: Root = None, quiet: Quiet = False) -> None:
     """Print what is in the cohort, and every problem in it at once."""
     with _told_plainly():
         from mmpkd.cohort.check import format_summary
-        from mmpkd.study.inputs import read_inputs
+        from mmpkd.study.inputs import read_inputs, summarise_table
         from mmpkd.study.settings import load_study
 
         settings, folder = load_study(study, root)
         if settings.cohort.image is None:
-            from mmpkd.study.inputs import read_table_only
-
-            summary = read_table_only(settings, folder)
+            summary = summarise_table(settings, folder)
         else:
             summary = read_inputs(settings, folder, _default_out(study).parent / "cache", Progress(quiet)).summary
         _print([format_summary(summary)])

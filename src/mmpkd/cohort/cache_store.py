@@ -6,6 +6,7 @@ after their pixels are on disk.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing as mp
 import os
@@ -24,7 +25,7 @@ from mmpkd.cohort.images import BrokenImageError, Channels, decode_fitted, read_
 _DECODER_VERSION = 1  # raise it whenever the same file would decode to other pixels
 _CHUNK_IMAGES = 64
 _CHUNKS_AHEAD = 4  # chunks in flight a worker: bounds the memory, whatever the cohort's size
-_FEW_IMAGES = 200  # below this the start of worker processes costs more than it saves
+_FEW_IMAGES, _FEW_BYTES = 200, 16 * 2**20  # below either the start of workers costs more than it saves
 
 
 class Found(NamedTuple):
@@ -102,7 +103,7 @@ def fill(
         (store, next_row + start, jobs[start : start + _CHUNK_IMAGES]) for start in range(0, len(jobs), _CHUNK_IMAGES)
     ]
     count = min(workers or _usable_cores(), len(chunks))
-    if count < 2 or len(jobs) < _FEW_IMAGES:
+    if count < 2 or len(jobs) < _FEW_IMAGES or not _reaches(jobs, _FEW_BYTES):
         for chunk in chunks:
             yield from _noted(store, index, _decode_chunk(*chunk))
         return
@@ -114,6 +115,17 @@ def fill(
             if position + ahead < len(chunks):
                 running.append(pool.submit(_decode_chunk, *chunks[position + ahead]))
             yield from _noted(store, index, found)
+
+
+def _reaches(jobs: Sequence[tuple[int, Path]], least_bytes: int) -> bool:
+    """Whether the files hold so many bytes together; looks at no more files than it takes to know."""
+    total = 0
+    for _, path in jobs:
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+        if total >= least_bytes:
+            return True
+    return False
 
 
 def _noted(store: Store, index: CacheIndex, found: list[Found]) -> list[Found]:

@@ -67,7 +67,9 @@ def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Pro
         if problems:
             raise InputError(problems)
     warnings += find_leaks(cohort, cached.digests[cached.kept].tolist())
-    summary = {**summarise(cohort), "warnings": warnings}
+    smallest, largest = (tuple(int(side) for side in sides) for sides in (images.sizes_px.min(0), images.sizes_px.max(0)))
+    sizes = {"smallest": f"{smallest[0]} x {smallest[1]}", "largest": f"{largest[0]} x {largest[1]}"}
+    summary = {**summarise(cohort), "image_sizes_px": sizes, "warnings": warnings}
     return StudyInputs(cohort, images, tuple(warnings), summary)
 
 
@@ -118,3 +120,9 @@ def localised_positions(cohort: Cohort) -> np.ndarray:
 def without_privileged(cohort: Cohort) -> Cohort:
     """Return the cohort as the student's side may hold it: no text, no metadata."""
     return replace(cohort, text=None, metadata=None)
+
+
+def summarise_table(study: StudySettings, root: Path) -> dict[str, object]:
+    """Return what is in a cohort without images."""
+    read = read_cohort(study.cohort, root)
+    return {**summarise(read.cohort), "warnings": [*read.warnings, *find_leaks(read.cohort)]}
