@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from mmpkd.attribute.attribute import token_maps
 from mmpkd.cohort.cache import cache_images
+from mmpkd.cohort.geometry import Fit
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.distil.checkpoint import load_student
 from mmpkd.distil.predict import predict_probabilities
@@ -44,7 +46,7 @@ def predict_files(
             root=Path(files[0].anchor),
             size_px=student.settings.image_size_px,
             channels=student.settings.channels,
-            fit=student.fit,
+            fit=cast(Fit, student.fit),
             cache_dir=Path(scratch),
             progress=progress,
             max_broken_share=0.0,

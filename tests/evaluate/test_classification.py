@@ -73,9 +73,7 @@ def test_no_label_at_all_is_nan_everywhere() -> None:
 
 def test_calibration_error_of_two_bins_by_hand() -> None:
     # Bins {.1, .3} with rate .5 and {.6, .8} with rate 1: .5 |.2 - .5| + .5 |.7 - 1| = .3
-    assert calibration_error(np.array([0.8, 0.1, 0.6, 0.3]), np.array([1, 0, 1, 1]), bins=2) == pytest.approx(
-        0.3
-    )
+    assert calibration_error(np.array([0.8, 0.1, 0.6, 0.3]), np.array([1, 0, 1, 1]), bins=2) == pytest.approx(0.3)
 
 
 def test_tied_probabilities_share_a_calibration_bin() -> None:

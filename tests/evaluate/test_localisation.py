@@ -102,9 +102,7 @@ def test_a_constant_map_scores_exactly_chance(policy: str) -> None:
 
 
 def test_an_empty_roi_is_undefined_and_never_a_hit() -> None:
-    scores = localisation_scores(
-        np.random.default_rng(0).random((1, 4, 4)), np.zeros((1, 4, 4), bool), POLICIES
-    )
+    scores = localisation_scores(np.random.default_rng(0).random((1, 4, 4)), np.zeros((1, 4, 4), bool), POLICIES)
     assert len(scores) == len(POLICIES) * len(OVERLAP_METRICS) + 3
     assert all(np.isnan(values).all() for values in scores.values())
 

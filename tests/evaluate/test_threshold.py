@@ -42,9 +42,7 @@ def test_pixels_tied_at_the_threshold_share_what_is_left() -> None:
 
 
 def test_an_area_that_is_not_whole_takes_part_of_the_next_pixel() -> None:
-    assert top_pixels(np.array([[3.0, 2.0, 1.0]]), np.array([1.25])) == pytest.approx(
-        np.array([[1, 0.25, 0]])
-    )
+    assert top_pixels(np.array([[3.0, 2.0, 1.0]]), np.array([1.25])) == pytest.approx(np.array([[1, 0.25, 0]]))
 
 
 def test_each_map_has_its_own_area() -> None:

@@ -6,7 +6,7 @@ queries and keys (timm's hooks see no attention matrix while fused attention is 
 
 from __future__ import annotations
 
-from typing import final
+from typing import cast, final
 
 import torch
 from jaxtyping import Float
@@ -82,8 +82,10 @@ def _attention_rows(
     attention: nn.Module, tokens: Float[torch.Tensor, "batch tokens width"], from_class: bool
 ) -> Float[torch.Tensor, "batch heads queries tokens"]:
     """Return softmax attention rows of the class token, or of every token but the prefix ones."""
-    qkv = attention.qkv
-    heads = int(attention.num_heads)
+    qkv = attention.get_submodule("qkv")
+    if not isinstance(qkv, nn.Linear):
+        raise TypeError("call refuse() first: this attention has no qkv layer")
+    heads = int(cast(int, attention.num_heads))
     inner = qkv.out_features // 3  # timm's head width times heads; may differ from the token width
     weight, bias = qkv.weight.float(), None if qkv.bias is None else qkv.bias.float()
     queries = tokens[:, :1] if from_class else tokens
@@ -93,6 +95,6 @@ def _attention_rows(
         y = functional.linear(x, weight[rows], None if bias is None else bias[rows])
         return y.unflatten(-1, (heads, inner // heads)).transpose(1, 2)  # (batch, heads, tokens, head width)
 
-    q = attention.q_norm(project(queries, 0))
-    k = attention.k_norm(project(tokens, 1))
-    return (q * attention.scale @ k.transpose(-2, -1)).softmax(dim=-1)
+    q = attention.get_submodule("q_norm")(project(queries, 0))
+    k = attention.get_submodule("k_norm")(project(tokens, 1))
+    return (q * cast(float, attention.scale) @ k.transpose(-2, -1)).softmax(dim=-1)

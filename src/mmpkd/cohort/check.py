@@ -49,7 +49,7 @@ def summarise(cohort: Cohort) -> dict[str, Any]:
 def _text(cohort: Cohort) -> dict[str, Any] | None:
     if cohort.text is None:
         return None
-    words = cohort.text.dropna().str.split().str.len()
+    words = cohort.text.dropna().str.count(r"\S+")
     return {"cases": len(words), "median_words": float(words.median()) if len(words) else 0.0}
 
 
@@ -103,7 +103,9 @@ def _identical_images(digests: Sequence[str], split: np.ndarray, patients: np.nd
     across, among = int((counts["split"] > 1).sum()), int((counts["patient"] > 1).sum())
     told = []
     if across:
-        told.append(f"{across} images stand identically in more than one split; give them one split or drop the copies.")
+        told.append(
+            f"{across} images stand identically in more than one split; give them one split or drop the copies."
+        )
     if among:
         told.append(f"{among} images stand identically under more than one patient; merge those patients.")
     return told
@@ -150,7 +152,7 @@ def _text_that_names(cohort: Cohort) -> list[str]:
         positive = (labels == 1) & (text != "").to_numpy()
         if positive.sum() >= _FEW and named[positive].mean() > 0.5:
             told.append(
-                f"the text names {finding!r} in {named[positive].mean():.0%} of its positive cases: a teacher may read the "
+                f"the text names {finding!r} in {named[positive].mean():.0%} of its positive cases: a teacher may read "
                 "label off it, and its soft labels are then smoothed hard labels."
             )
     return told
@@ -159,7 +161,9 @@ def _text_that_names(cohort: Cohort) -> list[str]:
 def format_summary(summary: Mapping[str, Any]) -> str:
     """Return the summary as lines for a terminal."""
     lines = [f"{summary['name']}: {summary['cases']} cases of {summary['patients']} patients, {summary['task']}", ""]
-    lines += [f"  {split:6s} {of['cases']:8d} cases {of['patients']:8d} patients" for split, of in summary["splits"].items()]
+    lines += [
+        f"  {split:6s} {of['cases']:8d} cases {of['patients']:8d} patients" for split, of in summary["splits"].items()
+    ]
     lines += ["", f"  {'finding':28s}{'positive':>10s}{'negative':>10s}{'missing':>10s}{'prevalence':>12s}"]
     for name, of in summary["findings"].items():
         observed = of["positive"] + of["negative"]

@@ -23,7 +23,8 @@ def locate(paths: Sequence[str], root: Path) -> tuple[list[str], np.ndarray]:
     """
     base = os.path.realpath(root)
     folders: dict[str, str] = {}
-    relative, states = [], np.zeros(len(paths), np.int8)
+    relative: list[str] = []
+    states = np.zeros(len(paths), np.int8)
     for position, path in enumerate(paths):
         if not path:
             states[position] = ABSENT

@@ -47,10 +47,7 @@ def read_rois(
         return None
     if not _has_columns(table, settings, problems):
         return None
-    if settings.mask is not None:
-        has_mask = ~is_missing(table.column(settings.mask))
-    else:
-        has_mask = np.zeros(len(table), bool)
+    has_mask = ~is_missing(table.column(settings.mask)) if settings.mask is not None else np.zeros(len(table), bool)
     has_box = np.zeros(len(table), bool)
     if settings.boxes is not None:
         has_box = ~np.all([is_missing(table.column(name)) for name in settings.boxes], axis=0)

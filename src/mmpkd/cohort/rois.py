@@ -66,8 +66,8 @@ def _mask_file(path: Path, shown: str, value: float, size_px: tuple[int, int]) -
         raise InputError(f"{shown}: the mask {error}; mend the file or leave its row out.") from None
     if pixels.shape != tuple(size_px):
         raise InputError(
-            f"{shown}: the mask has {pixels.shape[1]} x {pixels.shape[0]} px but its image has {size_px[1]} x {size_px[0]}; "
-            "give a mask in the original image's pixels."
+            f"{shown}: the mask has {pixels.shape[1]} x {pixels.shape[0]} px but its image has "
+            f"{size_px[1]} x {size_px[0]}; give a mask in the original image's pixels."
         )
     return pixels != 0 if pd.isna(value) else pixels == int(value)
 

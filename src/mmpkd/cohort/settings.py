@@ -207,16 +207,16 @@ class MadeSplit(Settings):
     """A split to be made: whole patients, stratified over the findings, seeded."""
 
     fractions: dict[SplitName, Annotated[float, Field(gt=0, lt=1)]] = Field(
-        default_factory=lambda: {"train": 0.6, "val": 0.15, "test": 0.25}, min_length=3
+        default={"train": 0.6, "val": 0.15, "test": 0.25}, min_length=3
     )
     seed: int = Field(default=0, ge=0)
 
     @field_validator("fractions")
     @classmethod
-    def _sums_to_one(cls, fractions: dict[SplitName, float]) -> dict[SplitName, float]:
+    def _sums_to_one(cls, fractions: dict[str, float]) -> dict[str, float]:
         if not math.isclose(sum(fractions.values()), 1.0, abs_tol=1e-6):
             raise ValueError(f"the shares of train, val and test sum to {sum(fractions.values()):g}; make it 1")
-        return {name: fractions[name] for name in SPLITS}  # type: ignore[index]
+        return {name: fractions[name] for name in SPLITS}
 
 
 def _split_form(value: Any) -> str:

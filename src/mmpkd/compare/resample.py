@@ -7,13 +7,15 @@ come out of the same arithmetic. Exact: scores are not binned and the statistic 
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Int, Real, Shaped, UInt8
 
 from mmpkd.errors import InputError
 from mmpkd.evaluate.classification import CALIBRATION_BINS, calibration_bins, check_labels
 
-_BLOCK_BYTES = 2**26
+_BLOCK_BYTES = 2**27  # of counts as floats; wide blocks spend the least time between operations
 _MIN_BLOCK = 256
 _FLOAT32_WHOLE = 2**24  # up to here float32 holds every whole number
 
@@ -74,8 +76,9 @@ def discrimination_draws(
     highest = int(counts.max(initial=0))
     # Whole numbers below 2^24 are exact in float32, which halves the memory traffic; beyond, float64.
     exact = len(patients) * highest**2 < _FLOAT32_WHOLE
-    for block in _blocks(counts):
-        weights = counts[:, block].astype(np.float32 if exact else np.float64)
+    dtype = np.dtype(np.float32 if exact else np.float64)
+    for block in _blocks(counts, dtype):
+        weights = counts[:, block].astype(dtype)
         for column, walk in enumerate(walks):
             auroc[column, block], precision[column, block] = _walk(walk, weights)
     return auroc, precision
@@ -116,57 +119,59 @@ def calibration_draws(
     return _divide(np.abs(gaps).sum(axis=0), number)
 
 
-Steps = list[tuple[list[int], list[int]]]
+class _Steps(NamedTuple):
+    """A column's cases as rows of counts from the highest score down, and where the walk stops.
 
-
-def _steps(scores: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> Steps:
-    """Return ``(negatives, positives)`` as count rows, from the highest score down.
-
-    One step a distinct score, except that negatives between two positives are one step: nothing reads the
-    running sums there.
+    Each stop is one distinct score that a positive has: ``(above, tied, positives, end)``, where the negatives
+    since the last stop are ``rows[above:tied]``, those of this score ``rows[tied:positives]`` and its positives
+    ``rows[positives:end]``. ``rows[rest:]`` are the negatives below all positives.
     """
+
+    rows: list[int]
+    stops: list[tuple[int, int, int, int]]
+    rest: int
+
+
+def _steps(scores: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> _Steps:
     seen = np.flatnonzero(~np.isnan(labels))
-    order = seen[np.argsort(-np.asarray(scores, dtype=np.float64)[seen], kind="stable")]
-    ranked = scores[order]
-    new = np.concatenate([np.ones(min(1, len(ranked)), bool), ranked[1:] != ranked[:-1]])
-    rows, positive = patients[order].tolist(), (labels[order] == 1).tolist()
-    steps: Steps = []
-    for row, is_positive, is_new in zip(rows, positive, new.tolist(), strict=True):
-        if is_new:
-            steps.append(([], []))
-        steps[-1][is_positive].append(row)
-    merged: Steps = []
-    for negatives, positives in steps:
-        if merged and not positives and not merged[-1][1]:
-            merged[-1][0].extend(negatives)
-        else:
-            merged.append((negatives, positives))
-    return merged
+    values, positive = np.asarray(scores, dtype=np.float64)[seen], labels[seen] == 1
+    order = np.lexsort((positive, -values))  # within a score negatives come first
+    values, positive = values[order], positive[order]
+    starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(values)), bool), values[1:] != values[:-1]]))
+    ends = np.append(starts[1:], len(values))
+    running = np.concatenate([[0], np.cumsum(positive)])
+    number = running[ends] - running[starts]
+    starts, ends, number = starts[number > 0], ends[number > 0], number[number > 0]
+    above = np.concatenate([[0], ends[:-1]])[: len(starts)]
+    stops = zip(above.tolist(), starts.tolist(), (ends - number).tolist(), ends.tolist(), strict=True)
+    return _Steps(patients[seen[order]].tolist(), list(stops), int(ends[-1]) if len(ends) else 0)
 
 
-def _walk(steps: Steps, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _walk(steps: _Steps, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     width, dtype = weights.shape[1], weights.dtype
     true, false, product = np.zeros(width, dtype), np.zeros(width, dtype), np.empty(width, dtype)
     misranked, precision, part = np.zeros(width), np.zeros(width), np.empty(width)
-    for negatives, positives in steps:
-        if not positives:
-            for row in negatives:
-                np.add(false, weights[row], out=false)
-            continue
-        if len(positives) == 1 and not negatives:
-            own = weights[positives[0]]
+    rows = steps.rows
+    for above, tied, positives, end in steps.stops:
+        for row in rows[above:tied]:
+            np.add(false, weights[row], out=false)
+        if tied == positives and end == positives + 1:
+            own = weights[rows[positives]]
             np.multiply(own, false, out=product)
             np.add(misranked, product, out=misranked)
         else:
-            own, tied = weights[positives].sum(axis=0), weights[negatives].sum(axis=0)
-            misranked += own.astype(np.float64) * (false + 0.5 * tied.astype(np.float64))
-            false += tied
+            own = weights[rows[positives:end]].sum(axis=0)
+            equal = weights[rows[tied:positives]].sum(axis=0)
+            misranked += own.astype(np.float64) * (false + 0.5 * equal.astype(np.float64))
+            false += equal
         np.add(true, own, out=true)
         np.add(true, false, out=product)
         np.maximum(product, 1, out=product)  # 0 called positive: `own` is 0 too, and 0/1 adds nothing
         np.divide(true, product, out=part, dtype=np.float64)
         np.multiply(part, own, out=part)
         np.add(precision, part, out=precision)
+    for row in rows[steps.rest :]:
+        np.add(false, weights[row], out=false)
     pairs = true.astype(np.float64) * false
     return 1.0 - _divide(misranked, pairs), _divide(np.where(pairs > 0, precision, np.nan), true)
 
@@ -176,15 +181,15 @@ def _weighted_sums(values: np.ndarray, patients: np.ndarray, counts: np.ndarray)
     by_patient = np.zeros((len(counts), values.shape[1]))
     np.add.at(by_patient, patients, values)
     total = np.empty((values.shape[1], counts.shape[1]))
-    for block in _blocks(counts):
+    for block in _blocks(counts, total.dtype):
         total[:, block] = by_patient.T @ counts[:, block].astype(np.float64)
     return total
 
 
-def _blocks(counts: np.ndarray) -> list[slice]:
+def _blocks(counts: np.ndarray, dtype: np.dtype[Any]) -> list[slice]:
     """Split the draws so that a block of counts as floats stays within bounds."""
     draws = counts.shape[1]
-    width = int(np.clip(_BLOCK_BYTES // (8 * max(len(counts), 1)), _MIN_BLOCK, max(draws, _MIN_BLOCK)))
+    width = int(np.clip(_BLOCK_BYTES // (dtype.itemsize * max(len(counts), 1)), _MIN_BLOCK, max(draws, _MIN_BLOCK)))
     return [slice(start, min(start + width, draws)) for start in range(0, draws, width)]
 
 

@@ -28,7 +28,7 @@ def chance_iou(
 
     ``pq / (p + q - pq)``: the ratio of the expected counts. NaN where both are 0.
 
-    >>> float(chance_iou(0.1, 0.1)).__round__(4)
+    >>> round(float(chance_iou(0.1, 0.1)), 4)
     0.0526
     """
     q, p = np.asarray(attended_area, dtype=np.float64), np.asarray(roi_area, dtype=np.float64)
@@ -75,7 +75,8 @@ def _area_weights(old: int, new: int) -> np.ndarray:
 
 
 def mean_roi_prior(
-    masks: Sequence[Shaped[np.ndarray, "_ _"]], shape: tuple[int, int] = PRIOR_GRID
+    masks: Sequence[Shaped[np.ndarray, "_ _"]] | Shaped[np.ndarray, "_ _ _"],
+    shape: tuple[int, int] = PRIOR_GRID,
 ) -> Float[np.ndarray, "height width"]:
     """Return the mean of ROI masks of any sizes on a common grid, where such findings sit.
 

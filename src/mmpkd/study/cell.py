@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -40,20 +41,20 @@ class CellWork:
     soft_logits: np.ndarray | None
     provenance: Mapping[str, object]
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         """Send the decoded images to a worker as a file name, not as their pixels."""
         state = dict(self.__dict__)
-        pixels = self.images.pixels
-        if isinstance(pixels, np.memmap) and pixels.filename is not None:
+        pixels: Any = self.images.pixels
+        if isinstance(pixels, np.memmap):
             state["images"] = replace(self.images, pixels=pixels[:0])
             state["mapped"] = (str(pixels.filename), pixels.shape, pixels.offset)
         return state
 
-    def __setstate__(self, state: dict[str, object]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         mapped = state.pop("mapped", None)
         self.__dict__.update(state)
         if mapped is not None:
-            filename, shape, offset = mapped  # type: ignore[misc]
+            filename, shape, offset = cast(tuple[str, tuple[int, ...], int], mapped)
             pixels = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=shape)
             self.__dict__["images"] = replace(self.images, pixels=pixels)
 

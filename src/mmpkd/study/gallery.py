@@ -51,7 +51,7 @@ def write_gallery(work: CellWork, folder: RunFolder) -> None:
             token_map = maps.values[positions.index(target.position), maps.findings.index(target.finding)]
             tensors[f"map/{arm}/{index}"] = token_map_on_canvas(token_map, target, work.images).astype(np.float16)
             probabilities = entries[index]["probabilities"]
-            assert isinstance(probabilities, dict)  # noqa: S101  (for the type checker)
+            assert isinstance(probabilities, dict)
             probabilities[arm] = round(float(predicted[(target.case, target.finding)]), 4)
     with written_whole(folder.gallery) as temporary:
         save_file(tensors, temporary, metadata={"gallery": json.dumps(entries)})

@@ -67,8 +67,8 @@ def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Pro
         if problems:
             raise InputError(problems)
     warnings += find_leaks(cohort, cached.digests[cached.kept].tolist())
-    smallest, largest = (tuple(int(side) for side in sides) for sides in (images.sizes_px.min(0), images.sizes_px.max(0)))
-    sizes = {"smallest": f"{smallest[0]} x {smallest[1]}", "largest": f"{largest[0]} x {largest[1]}"}
+    low, high = images.sizes_px.min(0), images.sizes_px.max(0)
+    sizes = {"smallest": f"{low[0]} x {low[1]}", "largest": f"{high[0]} x {high[1]}"}
     summary = {**summarise(cohort), "image_sizes_px": sizes, "warnings": warnings}
     return StudyInputs(cohort, images, tuple(warnings), summary)
 
@@ -79,7 +79,7 @@ def study_fingerprint(study: StudySettings, root: Path) -> str:
     Execution, cache place and name are left out; images are keyed by content in their own cache.
     """
     data = replace_keys(study.to_data(), drop=("name", "execution"))
-    data["images"] = replace_keys(data["images"], drop=("cache",))
+    data["images"] = replace_keys(study.images.to_data(), drop=("cache",))
     return fingerprint({"settings": data, "tables": [_digest(path) for path in table_paths(study, root)]})
 
 

@@ -59,8 +59,7 @@ def _measure_speed(study: StudySettings, threads: int) -> float:
     from mmpkd.distil.student import build_student
 
     torch.set_num_threads(threads)
-    findings = list(study.cohort.labels) or ["finding"]
-    student = build_student(study.student, findings)
+    student = build_student(study.student, study.cohort.findings)
     device = torch.device("cuda" if torch.cuda.is_available() and study.execution.device != "cpu" else "cpu")
     precision = choose_precision(study.training.precision, device)
     student.to(device).train()

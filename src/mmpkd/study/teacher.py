@@ -26,7 +26,7 @@ def describe_teacher(
     """Return the record without a study: `mmpkd teach` on a table alone."""
     logits = taught.soft_labels.matrix(cohort.cases.index, cohort.findings)
 
-    def scored(cases: np.ndarray) -> dict[str, object]:
+    def scored(cases: np.ndarray) -> dict[str, dict[str, object]]:
         reference = None if cohort.reference is None else cohort.reference[cases]
         return score_teacher(
             logits[cases],

@@ -94,7 +94,7 @@ class Teacher(Settings, ABC):
         """Tokens of the last `predict_proba`; ``None`` for a teacher that reads no tokens."""
         return None
 
-    def metadata_columns(self, privileged: Privileged) -> list[str]:  # noqa: ARG002  (for subclasses)
+    def metadata_columns(self, privileged: Privileged) -> list[str]:
         """Return the metadata columns this teacher reads."""
         return []
 

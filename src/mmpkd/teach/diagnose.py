@@ -119,7 +119,7 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
 
 
-def _column_auroc(column: pd.Series, labels: np.ndarray) -> float:  # type: ignore[type-arg]
+def _column_auroc(column: pd.Series, labels: np.ndarray) -> float:
     known = ~np.isnan(labels) & column.notna().to_numpy()
     y = labels[known]
     values = column[known]

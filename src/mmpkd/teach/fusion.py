@@ -29,8 +29,8 @@ class FusionTeacher(Teacher):
 
     needs: ClassVar[str] = "text or metadata"
 
-    text: TeacherData = Field(default="tfidf", validate_default=True)  # type: ignore[assignment]
-    metadata: TeacherData = Field(default="tabular", validate_default=True)  # type: ignore[assignment]
+    text: TeacherData = Field(default="tfidf", validate_default=True)
+    metadata: TeacherData = Field(default="tabular", validate_default=True)
 
     _task: Task = PrivateAttr(default="multi-label")
     _parts: list[Teacher] = PrivateAttr(default_factory=list)

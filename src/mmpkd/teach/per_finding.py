@@ -106,5 +106,5 @@ class FindingModels:
 
 def _rows(features: Features, positions: np.ndarray) -> Features:
     if hasattr(features, "iloc"):
-        return features.iloc[positions]  # type: ignore[no-any-return]
+        return features.iloc[positions]
     return features[positions]

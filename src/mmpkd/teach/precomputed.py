@@ -44,11 +44,11 @@ class PrecomputedTeacher(Teacher):
 
     def fit(
         self,
-        privileged: Privileged,  # noqa: ARG002  (there is nothing to learn)
-        labels: Float[np.ndarray, "cases findings"],  # noqa: ARG002
+        privileged: Privileged,
+        labels: Float[np.ndarray, "cases findings"],
         task: Task,
         findings: Sequence[str],
-        seed: int = 0,  # noqa: ARG002
+        seed: int = 0,
     ) -> Self:
         """Read and check the table; cases are checked by :meth:`soft_labels`, which knows the whole cohort."""
         self._task, self._findings = task, tuple(findings)
@@ -173,7 +173,7 @@ def _as_logits(
             matrix = np.log(matrix)
     finite = np.maximum(matrix, np.nanmax(matrix, axis=1, keepdims=True, initial=-np.inf) - 4 * LOGIT_BOUND)
     wide[:] = to_logits(to_probabilities(finite, task), task)
-    long = wide.stack(future_stack=True).rename("logit").reset_index()
+    long = pd.Series(wide.stack(future_stack=True), name="logit").reset_index()
     return long[list(COLUMNS)]
 
 

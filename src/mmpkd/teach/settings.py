@@ -70,7 +70,7 @@ class TeachSettings(Settings):
         seed: Of the folds and of the teacher.
     """
 
-    teacher: TeacherData = Field(default="tfidf", validate_default=True)  # type: ignore[assignment]
+    teacher: TeacherData = Field(default="tfidf", validate_default=True)
     folds: int = Field(default=5, ge=2)
     out_of_fold: bool = True
     calibrate: bool = True

@@ -127,7 +127,7 @@ class TabularTeacher(Teacher):
         return pd.DataFrame(columns, index=table.index)
 
 
-def _categories(column: pd.Series) -> list[str] | None:  # type: ignore[type-arg]
+def _categories(column: pd.Series) -> list[str] | None:
     """Return a column's categories, the most frequent where there are too many; ``None`` for numbers."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return None

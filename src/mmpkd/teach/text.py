@@ -44,7 +44,7 @@ class TfidfTeacher(Teacher):
         labels: Float[np.ndarray, "cases findings"],
         task: Task,
         findings: Sequence[str],
-        seed: int = 0,  # noqa: ARG002  (nothing here is random)
+        seed: int = 0,
     ) -> Self:
         """Learn terms and weights; see :meth:`Teacher.fit`."""
         from sklearn.feature_extraction.text import TfidfVectorizer

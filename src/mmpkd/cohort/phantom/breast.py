@@ -58,7 +58,7 @@ def build_breast(streams: Streams, size_px: int) -> Breast:
         streams.spread("scale", 0.94, 1.05),
     )
     side = np.where(streams.spread("side") < 0.5, np.float32(-1.0), np.float32(1.0))
-    first = streams.values["first_view"] < 0.5
+    first = streams.named["first_view"] < 0.5
     oblique = ((streams.image % 2 == 0) == first)[:, None, None]
     depth = 0.5 + side * frame.u
     sag = np.where(oblique, streams.spread("droop", 0.08, 0.2), 0.0).astype(np.float32)
@@ -84,14 +84,18 @@ def paint_breast(breast: Breast, streams: Streams) -> np.ndarray:
     cone = 1.0 - np.abs(breast.height - turn * breast.half * (1.0 - along)) / (breast.half * (0.95 - 0.45 * along))
     gland = np.clip(cone * 1.1 - 0.55 + 0.75 * density + 0.30 * coarse + 0.22 * middle, 0.0, 1.0)
     gland *= thickness
-    fibres = 0.055 * fine + 0.035 * finest
-    tissue = 0.17 + 0.08 * thickness + 0.022 * middle + gland * (0.20 + 0.10 * density + fibres)
+    strands = np.maximum(1.0 - 2.2 * np.abs(fine), 0.0) + 0.7 * np.maximum(1.0 - 2.2 * np.abs(finest), 0.0)
+    fibres = 0.03 * fine + 0.03 * finest + 0.05 * strands
+    tissue = (
+        0.03 * strands * thickness + 0.17 + 0.08 * thickness + 0.022 * middle + gland * (0.20 + 0.10 * density + fibres)
+    )
     image = inside * tissue + 0.02
     image += 0.10 * frame.edge(0.008 - np.abs(breast.inward - 0.006), 0.012)
     nipple = breast.depth - breast.reach
     knob = 0.022 - np.sqrt(nipple * nipple + breast.height * breast.height)
     blend(image, 0.42, frame.edge(knob, 0.015))
     low = streams.spread("muscle", 0.45, 0.75)
-    muscle = frame.edge((low - frame.v) * 0.36 - breast.depth, 0.025) * breast.oblique
-    blend(image, 0.58 + 0.012 * fine, muscle * 0.95)
+    drop = low - frame.v
+    muscle = frame.edge(drop * (0.26 + 0.2 * drop) - breast.depth, 0.03) * breast.oblique
+    blend(image, 0.47 + 0.10 * drop + 0.012 * fine, muscle * 0.95)
     return image

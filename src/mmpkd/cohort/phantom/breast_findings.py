@@ -35,20 +35,21 @@ def render(
     breast = build_breast(streams, size_px)
     image = paint_breast(breast, streams)
     shown = present[:, :, None, None]
+    strength = (shown * contrast).astype(np.float32)
     spots = {name: _choose_spot(name, streams, present) for name in _NAMES}
     masks = np.zeros((len(streams), len(_NAMES), size_px, size_px), bool)
-    masks[:, MASS] = _paint_mass(image, breast, spots["mass"], streams, shown[:, MASS] * contrast) & shown[:, MASS]
-    cluster = _paint_calcification(image, breast, spots["calcification"], streams, shown[:, CALCIFICATION] * contrast)
+    masks[:, MASS] = _paint_mass(image, breast, spots["mass"], streams, strength[:, MASS]) & shown[:, MASS]
+    cluster = _paint_calcification(image, breast, spots["calcification"], streams, strength[:, CALCIFICATION])
     masks[:, CALCIFICATION] = cluster & shown[:, CALCIFICATION]
-    device = streams.values["device"]
+    device = streams.named["device"]
     gain = streams.spread("gain", 0.95, 1.2)
-    density = np.digitize(streams.values["density"], [0.25, 0.5, 0.75])
+    density = np.digitize(streams.named["density"], [0.25, 0.5, 0.75])
     return Scene(
         images=develop(image, gain, streams.spread("gamma", 0.85, 1.1), streams.noise, pixel_noise),
         masks=masks,
         places=_describe(breast, spots, streams),
         attributes={
-            "side": np.where(streams.values["side"] < 0.5, "R", "L"),
+            "side": np.where(streams.named["side"] < 0.5, "R", "L"),
             "view": np.where(breast.oblique[:, 0, 0], "MLO", "CC"),
             "density": np.array(["a", "b", "c", "d"])[density],
             "device": np.where(device < 0.5, "A", "B"),
@@ -81,7 +82,7 @@ def _paint_mass(
     streams: Streams,
     strength: np.ndarray,
 ) -> np.ndarray:
-    """Draw an oval mass, or a smaller core with spicules; the mask holds the core and the roots of the spicules."""
+    """Draw an oval mass, or a smaller core with spicules; the mask is the mass without the spicules."""
     across, down = _offset(breast, spot)
     severity = streams.spread("mass.severity")
     spiculated = streams.spread("mass.spiculated") < 0.5
@@ -91,12 +92,12 @@ def _paint_mass(
     along, beside = cos * across + sin * down, cos * down - sin * across
     distance = np.sqrt(along * along * aspect + beside * beside / aspect)
     radius = mass_radius(severity)
-    core = np.where(spiculated, 0.86 * radius, radius)
-    image += strength * (0.24 + 0.10 * severity) * breast.frame.edge(core - distance, 0.02)
-    count = np.floor(streams.spread("mass.spikes", 5.0, 9.0))
-    ray = np.maximum(np.cos(np.arctan2(beside, along) * count), 0.0)
-    ray = ray * ray * np.clip(2.4 - distance / core, 0.0, 1.0) * spiculated
-    image += strength * 0.16 * ray * (distance < 2.4 * core)
+    core = np.where(spiculated, 0.92 * radius, radius)
+    image += strength * (0.20 + 0.10 * severity) * breast.frame.edge(core - distance, 0.022)
+    angle = np.arctan2(beside, along)
+    ray = np.cos(angle * np.floor(streams.spread("mass.spikes", 6.0, 11.0))) + 0.6 * np.cos(angle * 4.0 + 6.0 * turn)
+    ray = np.clip(ray, 0.0, 1.0) * np.clip(1.6 - 0.6 * distance / core, 0.0, 0.8)
+    image += strength * 0.17 * ray * spiculated * breast.frame.edge(distance - 0.8 * core, 0.02)
     return np.asarray(distance < core)
 
 
@@ -110,7 +111,7 @@ def _paint_calcification(
     """Draw a cluster of bright grains, each at least half a pixel wide; the mask is the disc that holds them."""
     across, down = _offset(breast, spot)
     radius = cluster_radius(streams.spread("calcification.severity"))
-    grain_px = max(0.006, 0.42 * breast.frame.pixel)
+    grain_px = max(0.005, 0.45 * breast.frame.pixel)
     count = 5.0 + 4.0 * streams.spread("calcification.severity")
     bright = np.zeros_like(image)
     for grain in range(_GRAINS):
@@ -119,13 +120,13 @@ def _paint_calcification(
         x, y = across - far * np.cos(turn), down - far * np.sin(turn)
         peak = streams.spread(f"calcification.bright{grain}", 0.6, 1.0) * (grain < count)
         bright = np.maximum(bright, peak * np.exp((x * x + y * y) * (-0.5 / grain_px**2)))
-    image += strength * 0.5 * bright
+    image += strength * 0.62 * bright
     return np.asarray(across * across + down * down < radius * radius)
 
 
 def mass_radius(severity: np.ndarray) -> np.ndarray:
-    """Return the radius of a mass in shares of the image width (6 to 10 mm; at most 0.8% of the image)."""
-    return np.asarray(0.030 + 0.020 * severity)
+    """Return the radius of a mass in shares of the image width (7 to 10 mm; at most 0.8% of the image)."""
+    return np.asarray(0.033 + 0.017 * severity)
 
 
 def cluster_radius(severity: np.ndarray) -> np.ndarray:
@@ -138,7 +139,7 @@ def _describe(breast: Breast, spots: dict[str, tuple[np.ndarray, np.ndarray]], s
     places = []
     for name, radius in (("mass", mass_radius), ("calcification", cluster_radius)):
         into, down = spots[name]
-        severity = streams.values[f"{name}.severity"]
+        severity = streams.named[f"{name}.severity"]
         zone = np.digitize(down, [-0.25, 0.25])
         depth = 2 - np.digitize(into, [0.42, 0.62])
         places.append(Place(side, zone, depth, 2.0 * WIDTH_MM * radius(severity), severity))

@@ -55,7 +55,7 @@ def _interpolation(size_px: int, side: int) -> np.ndarray:
 def texture(grid: Float[np.ndarray, "images side side"], size_px: int) -> Float[np.ndarray, "images height width"]:
     """Return a smooth random field of unit variance with ``side`` bumps across the image."""
     stretch = _interpolation(size_px, grid.shape[-1])
-    return np.matmul(np.matmul(stretch, grid), stretch.T)
+    return np.asarray(np.matmul(np.matmul(stretch, grid), stretch.T))
 
 
 def blend(image: np.ndarray, value: np.ndarray | float, share: np.ndarray) -> None:
@@ -71,9 +71,9 @@ def develop(
     pixel_noise: float,
 ) -> UInt8[np.ndarray, "images height width"]:
     """Expose (gain, then gamma), add pixel noise and quantise to 8 bits."""
-    image = np.clip(image * gain, 1e-3, 1.0)
+    image = np.asarray(np.clip(image * gain, 1e-3, 1.0))
     np.power(image, gamma, out=image)
     image += pixel_noise * noise
     image *= 255.0
     image += 0.5
-    return np.clip(image, 0.0, 255.0).astype(np.uint8)
+    return np.asarray(np.clip(image, 0.0, 255.0).astype(np.uint8))

@@ -55,9 +55,9 @@ class Thorax:
 
     def outer(self, v: np.ndarray) -> np.ndarray:
         """Return the lateral boundary of the lungs at height v."""
-        rise = np.clip((v - self.apex) / _TAPER, 0.0, 1.0)
-        rise = 1.0 - rise
-        return self.width * np.sqrt(np.maximum(1.0 - rise * rise * np.sqrt(rise), 0.0)) * (0.9 + 0.12 * v)
+        rise = 1.0 - np.clip((v - self.apex) / _TAPER, 0.0, 1.0)
+        bow = np.sqrt(np.maximum(1.0 - rise * rise * np.sqrt(rise), 0.0))
+        return np.asarray(self.width * bow * (0.9 + 0.12 * v))
 
     def point(self, side: np.ndarray, down: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (u, v) of a point ``down`` (0 apex, 1 base) and ``across`` (0 medial, 1 lateral) a lung."""
@@ -103,8 +103,8 @@ def build_lung(thorax: Thorax, side: int) -> Lung:
     return Lung(across, frame.edge(depth, 0.022), to_wall, floor)
 
 
-def heart_distance(thorax: Thorax, streams: Streams) -> np.ndarray:
-    """Return a distance that is positive inside the heart (a turned ellipse), in shares of the width."""
+def heart_distance(thorax: Thorax, streams: Streams, left: Lung) -> np.ndarray:
+    """Return a distance that is positive inside the heart: a turned ellipse that rests on the diaphragm."""
     turn = streams.spread("heart_turn", 0.25, 0.6)
     cos, sin = np.cos(turn), np.sin(turn)
     across, down = thorax.frame.u - thorax.heart_u, thorax.frame.v - thorax.heart_v
@@ -112,7 +112,8 @@ def heart_distance(thorax: Thorax, streams: Streams) -> np.ndarray:
     short = (0.09 + 0.42 * thorax.heart_half_width) * streams.spread("heart_aspect", 0.94, 1.06)
     along = (cos * across + sin * down) / long
     beside = (cos * down - sin * across) / short
-    return (1.0 - np.sqrt(along * along + beside * beside)) * short
+    ellipse = (1.0 - np.sqrt(along * along + beside * beside)) * short
+    return np.minimum(ellipse, np.minimum(left.floor, thorax.base[1] - 0.5 * thorax.dome) + 0.03 - thorax.frame.v)
 
 
 def paint_soft_tissue(thorax: Thorax, streams: Streams) -> np.ndarray:
@@ -121,9 +122,14 @@ def paint_soft_tissue(thorax: Thorax, streams: Streams) -> np.ndarray:
     slope = np.clip(frame.v / 0.2 + 0.1, 0.0, 1.0)
     slope = slope * slope * (3.0 - 2.0 * slope)
     reach = 0.12 + (streams.spread("body", 0.32, 0.36) + thorax.width - 0.37) * slope
-    body = frame.edge(reach - np.abs(frame.u), 0.03)
+    waist = 0.08 * np.maximum(frame.v - 0.25, 0.0)
+    body = frame.edge(reach - waist - np.abs(frame.u), 0.03)
     tissue = 0.50 + 0.16 * frame.v + 0.025 * texture(streams.grids[0], frame.v.shape[-1])
-    return np.asarray(0.03 + body * tissue)
+    image = np.asarray(0.03 + body * tissue)
+    across, down = frame.u - 0.17, frame.v - thorax.base[1] - 0.01
+    bubble = streams.spread("stomach", -0.04, 0.07) - np.sqrt(0.6 * across * across + 2.5 * down * down)
+    image -= 0.16 * frame.edge(bubble, 0.03)  # air in the stomach, under the patient's left diaphragm
+    return image
 
 
 def paint_lungs(image: np.ndarray, thorax: Thorax, streams: Streams, lungs: tuple[Lung, Lung]) -> np.ndarray:

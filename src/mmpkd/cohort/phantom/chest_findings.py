@@ -58,9 +58,10 @@ def render(
     spots = {name: _choose_spot(name, sides, streams, present) for name in ("nodule", "consolidation")}
     severity = {name: streams.spread(f"{name}.severity") for name in _NAMES}
     shown = present[:, :, None, None]
+    strength = (shown * contrast).astype(np.float32)
     thorax = build_thorax(streams, size_px, shown[:, CARDIOMEGALY], severity["cardiomegaly"])
     lungs = build_lung(thorax, RIGHT), build_lung(thorax, LEFT)
-    heart = thorax.frame.edge(heart_distance(thorax, streams), 0.02)
+    heart = thorax.frame.edge(heart_distance(thorax, streams, lungs[1]), 0.02)
     image = paint_soft_tissue(thorax, streams)
     inside = paint_lungs(image, thorax, streams, lungs)
     field = (inside > 0.5) & (heart < 0.5)
@@ -68,7 +69,7 @@ def render(
 
     # Each painter gets its side as (images, 1, 1) and leaves images without the finding untouched.
     side = {name: value[:, None, None] for name, value in sides.items()}
-    on = {name: shown[:, k] for k, name in enumerate(_NAMES)}
+    on = {name: strength[:, k] for k, name in enumerate(_NAMES)}
     extent = streams.spread("pneumothorax.extent")
     air = _paint_pneumothorax(
         image,
@@ -77,7 +78,7 @@ def render(
         side["pneumothorax"],
         severity["pneumothorax"],
         extent,
-        on["pneumothorax"] * contrast,
+        on["pneumothorax"],
     )
     patch = _paint_consolidation(
         image,
@@ -86,11 +87,11 @@ def render(
         spots["consolidation"],
         streams,
         severity["consolidation"],
-        on["consolidation"] * contrast,
+        on["consolidation"],
     )
     paint_middle(image, thorax, streams, heart)
-    fluid = _paint_effusion(image, thorax, lungs, side["effusion"], severity["effusion"], on["effusion"] * contrast)
-    spot = _paint_nodule(image, thorax, spots["nodule"], severity["nodule"], on["nodule"] * contrast)
+    fluid = _paint_effusion(image, thorax, lungs, side["effusion"], severity["effusion"], on["effusion"])
+    spot = _paint_nodule(image, thorax, spots["nodule"], severity["nodule"], on["nodule"])
     paint_bones(image, thorax, streams)
     paint_breasts(image, thorax, streams)
     for finding, extent_of in (
@@ -102,15 +103,15 @@ def render(
     masks[:, NODULE] = spot & shown[:, NODULE]
     masks[:, CARDIOMEGALY] = (heart > 0.5) & shown[:, CARDIOMEGALY]
 
-    device = streams.values["device"]
+    device = streams.named["device"]
     gain = streams.spread("gain", 0.88, 1.12) * np.where(device < 0.6, 1.0, 0.93)[:, None, None].astype(np.float32)
     return Scene(
         images=develop(image, gain, streams.spread("gamma", 0.85, 1.2), streams.noise, pixel_noise),
         masks=masks,
         places=_describe(sides, spots, streams),
         attributes={
-            "sex": np.where(streams.values["female"] < 0.5, "F", "M"),
-            "view": np.where(streams.values["view"] < 0.65, "PA", "AP"),
+            "sex": np.where(streams.named["female"] < 0.5, "F", "M"),
+            "view": np.where(streams.named["view"] < 0.65, "PA", "AP"),
             "device": np.select([device < 0.6, device < 0.85], ["A", "B"], "C"),
         },
     )
@@ -118,9 +119,9 @@ def render(
 
 def _choose_sides(streams: Streams, present: Bool[np.ndarray, "images findings"]) -> dict[str, np.ndarray]:
     """Return the side of each finding; one that another would hide moves to the other lung."""
-    sides = {name: np.where(streams.values[f"{name}.side"] < 0.5, RIGHT, LEFT) for name in _NAMES}
+    sides = {name: np.where(streams.named[f"{name}.side"] < 0.5, RIGHT, LEFT) for name in _NAMES}
     sides["cardiomegaly"] = np.full(len(streams), BOTH)
-    sides["effusion"] = np.where(streams.values["effusion.both"] < 0.2, BOTH, sides["effusion"])
+    sides["effusion"] = np.where(streams.named["effusion.both"] < 0.2, BOTH, sides["effusion"])
     for mover, stayer in (
         ("pneumothorax", "effusion"),
         ("consolidation", "pneumothorax"),
@@ -189,7 +190,7 @@ def _paint_consolidation(
     depth = 1.0 - across * across - down * down + 0.22 * blur
     cloud = np.clip(depth * 1.1, 0.0, 1.0)
     fleck = 1.0 + 0.18 * texture(streams.grids[2], image.shape[-1])
-    image += strength * (0.20 + 0.10 * severity) * cloud * inside * fleck
+    image += strength * (0.22 + 0.10 * severity) * cloud * inside * fleck
     return np.asarray(depth > 0.25)
 
 
@@ -201,16 +202,18 @@ def _paint_effusion(
     severity: np.ndarray,
     strength: np.ndarray,
 ) -> np.ndarray:
+    """Draw fluid that fills the lateral angle first, climbs the chest wall, and hides the diaphragm."""
+    frame = thorax.frame
     extent = np.zeros(image.shape, bool)
+    tissue = 0.53 + 0.16 * frame.v
     for lung, name in zip(lungs, (RIGHT, LEFT), strict=True):
         here = (side == name) | (side == BOTH)
         rise = np.clip((lung.across - 0.05) * (1.0 / 0.30), 0.0, 1.1)
         height = (0.085 + 0.20 * severity) * (0.40 + 0.75 * rise * rise)
-        # A level is set from the lateral angle, so that fluid fills the angle first and then hides the diaphragm.
-        low = 0.5 * (lung.floor + thorax.base[(name + 1) // 2])
-        depth = lung.across * 0.0 + thorax.frame.v - (low - height)
-        cover = thorax.frame.edge(depth, 0.03) * lung.inside * here
-        blend(image, 0.62, np.minimum(cover * strength, 1.0))
+        depth = frame.v - 0.5 * (lung.floor + thorax.base[(name + 1) // 2]) + height
+        within = np.minimum(lung.to_wall, lung.across - thorax.inner) + 0.008  # over the seams of the lung's soft edge
+        cover = frame.edge(depth, 0.03) * frame.edge(within, 0.02) * frame.edge(lung.floor + 0.05 - frame.v)
+        blend(image, tissue, cover * np.minimum(here * strength, 1.0))
         extent |= (depth > 0.0) & (lung.inside > 0.5) & here
     return extent
 
@@ -226,17 +229,18 @@ def _paint_pneumothorax(
 ) -> np.ndarray:
     """Draw air between chest wall and lung: darker, without markings, bounded by the line of the pleura."""
     frame = thorax.frame
-    gap = 0.045 + 0.075 * severity
-    down = np.clip((frame.v - thorax.apex) / ((0.45 + 0.35 * extent) * (thorax.base[1] - thorax.apex)), 0.0, 1.0)
-    edge_of_lung = thorax.outer(frame.v - 0.9 * gap) - gap * (1.0 - down * down)
+    gap = 0.045 + 0.065 * severity
+    reach = (0.5 + 0.35 * extent) * (thorax.base[1] - thorax.apex)
+    down = np.clip((frame.v - thorax.apex) / reach, 0.0, 1.0)
+    gap = gap * (1.0 - down * down)
+    edge_of_lung = thorax.outer(frame.v - 0.9 * gap) - gap
     region = np.zeros(image.shape, bool)
     for lung, name in zip(lungs, (RIGHT, LEFT), strict=True):
-        here = side == name
+        here = (side == name) & (gap > 0.012)
         depth = lung.across - edge_of_lung
-        amount = lung.inside * here * np.minimum(strength, 1.5)
-        blend(image, 0.09, np.minimum(frame.edge(depth, 0.016) * amount, 1.0))
-        image += 0.20 * amount * frame.edge(0.009 - np.abs(depth + 0.006), 0.016)
-        image += 0.04 * amount * frame.edge(-depth, 0.02)
+        amount = lung.inside * (here * strength)
+        blend(image, 0.12, np.minimum(frame.edge(depth, 0.016) * amount, 1.0))
+        image += amount * (0.18 * frame.edge(0.009 - np.abs(depth + 0.006), 0.016) + 0.03 * frame.edge(-depth))
         region |= (depth > 0.0) & (lung.inside > 0.5) & here
     return region
 
@@ -245,7 +249,7 @@ def _describe(sides: dict[str, np.ndarray], spots: dict[str, _Spot], streams: St
     places = []
     nowhere = np.zeros(len(streams), int)
     for name in _NAMES:
-        severity = streams.values[f"{name}.severity"]
+        severity = streams.named[f"{name}.severity"]
         size = {"nodule": nodule_radius, "consolidation": consolidation_radius}.get(name, np.zeros_like)(severity)
         zone = np.digitize(spots[name].down, [0.38, 0.64]) if name in spots else nowhere
         places.append(Place(sides[name], zone, nowhere, 2.0 * WIDTH_MM * size, severity))

@@ -74,10 +74,10 @@ def draw_metadata(
     """
     columns: dict[str, np.ndarray] = {name: values.astype(object) for name, values in scene.attributes.items()}
     for name, column in _COLUMNS[settings.kind].items():
-        x = ndtri(np.clip(streams.values[f"{name}.metadata"].astype(np.float64), 1e-7, 1 - 1e-7))
+        x = ndtri(np.clip(streams.named[f"{name}.metadata"].astype(np.float64), 1e-7, 1 - 1e-7))
         for finding, effect in column.effects.items():
             x = x + settings.metadata_strength * effect * truth[:, settings.findings.index(finding)]
-        absent = streams.values[f"{name}.absent"] < _MISSING
+        absent = streams.named[f"{name}.absent"] < _MISSING
         if column.categories:
             values = np.array(column.categories, object)[np.digitize(x, column.cuts)]
             values[absent] = None

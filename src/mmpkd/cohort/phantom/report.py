@@ -17,6 +17,7 @@ from mmpkd.cohort.phantom.streams import Streams
 from mmpkd.cohort.phantom.wording import HEDGED_ABSENT, HEDGED_PRESENT, SCRIPTS, WORDING, Wording
 
 _DENIED_SHARE = 0.8  # of the absent findings that a complete report denies; the others go without saying
+_JOINT_SHARE = 0.35  # of the reports that may, how many deny two findings in one sentence
 _CHEST_ZONES = (("upper",), ("mid", "middle"), ("lower", "basal"))
 _BREAST_ZONES = {"MLO": ("upper", "central", "lower"), "CC": ("outer", "central", "inner")}
 _DEPTHS = ("anterior", "middle", "posterior")
@@ -56,31 +57,15 @@ def write_reports(
     settings: PhantomSettings,
 ) -> list[str]:
     """Return the report of each image, with a FINDINGS and an IMPRESSION section."""
-    numbers = streams.wording.tolist()
-    columns = [
-        zip(
-            truth[:, row].tolist(),
-            hedge[:, row].tolist(),
-            place.side.tolist(),
-            place.zone.tolist(),
-            place.depth.tolist(),
-            place.size_mm.tolist(),
-            place.severity.tolist(),
-            strict=True,
-        )
-        for row, place in enumerate(scene.places)
-    ]
-    views = scene.attributes["view"].tolist()
-    words = [WORDING[name] for name in settings.findings]
-    return [
-        _write(
-            [_Finding(word, *facts, block[row]) for row, (word, facts) in enumerate(zip(words, case, strict=True))],
-            block[len(words) :],
-            view,
-            settings,
-        )
-        for case, block, view in zip(zip(*columns, strict=True), numbers, views, strict=True)
-    ]
+    numbers, views = streams.wording.tolist(), scene.attributes["view"].tolist()
+    rows: list[list[_Finding]] = [[] for _ in views]
+    for column, (name, place) in enumerate(zip(settings.findings, scene.places, strict=True)):
+        facts = (truth[:, column], hedge[:, column], place.side, place.zone, place.depth, place.size_mm, place.severity)
+        for row, block, fact in zip(rows, numbers, zip(*(f.tolist() for f in facts), strict=True), strict=True):
+            present, hedged, side, zone, depth, size_mm, severity = fact
+            row.append(_Finding(WORDING[name], present, hedged, side, zone, depth, size_mm, severity, block[column]))
+    count = len(settings.findings)
+    return [_write(row, block[count:], view, settings) for row, block, view in zip(rows, numbers, views, strict=True)]
 
 
 def _write(findings: list[_Finding], frame: list[list[float]], view: str, settings: PhantomSettings) -> str:
@@ -99,7 +84,7 @@ def _write(findings: list[_Finding], frame: list[list[float]], view: str, settin
         if u[_SHORT] < (0.5 if finding.hedged else 0.8):
             short = _plural(_pick(finding.word.nouns, u[_SHORT_NOUN]), adjective)
             impression.append(("possible " if finding.hedged else "") + f"{adjective} {short}".strip() + where)
-    if script.jointly_absent is not None and frame[_FRAME][1] < 0.5:
+    if script.jointly_absent is not None and frame[_FRAME][1] < _JOINT_SHARE:
         pair, sentences = script.jointly_absent
         both = [findings[settings.findings.index(name)] for name in pair]
         if all(name in said for name in pair) and not any(f.present or f.hedged for f in both):
@@ -135,11 +120,13 @@ def _state(finding: _Finding, adjective: str, where: str) -> str:
         size = word.grades[min(int(finding.severity * 3.0), 2)]
         if word.measured and u[_SIZE] < 0.45:
             size = f"{finding.size_mm:.0f} mm"
-    phrase = " ".join(part for part in (size, adjective, _plural(noun, adjective)) if part)
-    countable = noun not in word.uncountable and adjective != "bilateral"
+    named = _plural(noun, adjective)
+    phrase = " ".join(part for part in (size, adjective, named) if part)
+    countable = noun not in word.uncountable and named == noun
     article = ("an " if phrase[0] in "aeiou8" or phrase[:2] in ("11", "18") else "a ") if countable else ""
-    templates = HEDGED_PRESENT if finding.hedged else word.present
-    return _capital(_pick(templates, u[_SENTENCE]).format(noun=phrase, a=article, where=where))
+    template = _pick(HEDGED_PRESENT if finding.hedged else word.present, u[_SENTENCE])
+    be = "is" if named == noun else "are"
+    return _capital(template.format(noun=phrase, a=article, where=where, be=be))
 
 
 def _place(finding: _Finding, view: str, settings: PhantomSettings) -> tuple[str, str]:

@@ -39,7 +39,7 @@ class Streams:
     Args:
         patient: Number of the patient of each image.
         image: Number of the image within its patient, from 0.
-        values: Uniform numbers in [0, 1) by name.
+        named: Uniform numbers in [0, 1) by name.
         wording: Uniform numbers for the report.
         grids: Normal numbers for textures, one array a grid.
         noise: Standard normal pixel noise.
@@ -47,7 +47,7 @@ class Streams:
 
     patient: Int[np.ndarray, " images"]
     image: Int[np.ndarray, " images"]
-    values: dict[str, Float[np.ndarray, " images"]]
+    named: dict[str, Float[np.ndarray, " images"]]
     wording: Float[np.ndarray, "images rows words"]
     grids: tuple[Float[np.ndarray, "images side side"], ...]
     noise: Float[np.ndarray, "images height width"]
@@ -57,7 +57,7 @@ class Streams:
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0) -> Float[np.ndarray, " images"]:
         """Return the named number of each image, spread evenly over [low, high)."""
-        return low + (high - low) * self.values[name]
+        return low + (high - low) * self.named[name]
 
     def spread(self, name: str, low: float = 0.0, high: float = 1.0) -> Float[np.ndarray, "images 1 1"]:
         """Return the same shaped to broadcast over pixels."""
@@ -98,7 +98,7 @@ def draw_streams(
     return Streams(
         patient=np.array(owner),
         image=np.array(number),
-        values={name: np.ascontiguousarray(table[column]) for column, name in enumerate(names)},
+        named={name: np.ascontiguousarray(table[column]) for column, name in enumerate(names)},
         wording=np.concatenate(wording),
         grids=_cut_grids(np.concatenate(normals), slots.grids),
         noise=np.concatenate(noise),

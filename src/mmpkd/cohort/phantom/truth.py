@@ -32,10 +32,10 @@ def draw_truth(streams: Streams, settings: PhantomSettings) -> Bool[np.ndarray, 
     """Draw the findings of each image, correlated within the image and within the patient, with exact prevalence."""
     findings = settings.findings
     factor = np.linalg.cholesky(np.array(_CORRELATION[settings.kind]))
-    persists = streams.values["persists"] < _PERSISTENCE[settings.kind]
+    persists = streams.named["persists"] < _PERSISTENCE[settings.kind]
     present = {}
     for level in ("patient", "image"):
-        uniform = np.stack([streams.values[f"{name}.present.{level}"] for name in findings], axis=1)
+        uniform = np.stack([streams.named[f"{name}.present.{level}"] for name in findings], axis=1)
         normal = ndtri(np.clip(uniform.astype(np.float64), 1e-9, 1 - 1e-9))
         # Summed term by term: a matrix product may round differently with the number of images.
         mixed = sum(normal[:, [k]] * factor[None, :, k] for k in range(len(findings)))
@@ -45,7 +45,7 @@ def draw_truth(streams: Streams, settings: PhantomSettings) -> Bool[np.ndarray, 
 
 def hedged(streams: Streams, truth: Bool[np.ndarray, "images findings"], findings: tuple[str, ...]) -> np.ndarray:
     """Return whether the report speaks of each finding (present or not) without certainty."""
-    uniform = np.stack([streams.values[f"{name}.hedge"] for name in findings], axis=1)
+    uniform = np.stack([streams.named[f"{name}.hedge"] for name in findings], axis=1)
     return uniform < np.where(truth, HEDGED_POSITIVE, HEDGED_NEGATIVE)
 
 
@@ -61,13 +61,13 @@ def draw_labels(
     for column, (name, prevalence) in enumerate(zip(settings.findings, settings.prevalences, strict=True)):
         missed = min(settings.label_noise * _MISSED_SHARE, prevalence * _MISSED_MOST)
         invented = settings.label_noise - missed
-        miss = missed / max(prevalence, 1e-9) * (1.5 - streams.values[f"{name}.severity"])
+        miss = missed / max(prevalence, 1e-9) * (1.5 - streams.named[f"{name}.severity"])
         invent = invented / max(1.0 - prevalence, 1e-9) / (1.0 + (_HEDGE_ODDS - 1.0) * HEDGED_NEGATIVE)
-        hedge = streams.values[f"{name}.hedge"] < HEDGED_NEGATIVE
+        hedge = streams.named[f"{name}.hedge"] < HEDGED_NEGATIVE
         chance = np.where(truth[:, column], miss, np.where(hedge, _HEDGE_ODDS, 1.0) * invent)
-        wrong = streams.values[f"{name}.wrong"] < chance
+        wrong = streams.named[f"{name}.wrong"] < chance
         labels[wrong, column] = 1.0 - labels[wrong, column]
-        labels[streams.values[f"{name}.missing"] < settings.label_missing, column] = np.nan
+        labels[streams.named[f"{name}.missing"] < settings.label_missing, column] = np.nan
     return labels
 
 
@@ -77,4 +77,4 @@ def draw_marker(streams: Streams, truth: Bool[np.ndarray, "images findings"], se
         return np.zeros(len(streams), bool)
     finding = truth[:, settings.findings.index(settings.marker)]
     sign = np.where(finding, 1.0, -1.0)
-    return np.asarray(streams.values["marker"] < 0.5 + 0.5 * settings.marker_correlation * sign)
+    return np.asarray(streams.named["marker"] < 0.5 + 0.5 * settings.marker_correlation * sign)

@@ -1,6 +1,7 @@
 """The vocabulary of the phantom's reports, as data. How sentences are chosen and joined is `report`'s.
 
-Placeholders: ``{noun}`` a synonym with its size and side, ``{a}`` its article, ``{where}`` a place or nothing.
+Placeholders: ``{noun}`` a synonym with its size and side, ``{a}`` its article, ``{where}`` a place or nothing,
+``{be}`` "is" or "are".
 """
 
 from __future__ import annotations
@@ -101,9 +102,9 @@ class Script:
 
 
 _STATED = (
-    "There is {a}{noun}{where}.",
+    "There {be} {a}{noun}{where}.",
     "{noun}{where}.",
-    "{noun} is seen{where}.",
+    "{noun} {be} seen{where}.",
     "Interval development of {a}{noun}{where}.",
 )
 _DENIED = (
@@ -132,7 +133,7 @@ WORDING: dict[str, Wording] = {
         placing="zone",
     ),
     "effusion": Wording(
-        nouns=("pleural effusion", "effusion", "pleural fluid", "pleural fluid collection"),
+        nouns=("pleural effusion", "effusion", "pleural fluid"),
         uncountable=frozenset({"pleural fluid"}),
         grades=("small", "moderate", "large"),
         present=(*_STATED, "{noun}{where} with adjacent atelectasis."),
@@ -140,7 +141,7 @@ WORDING: dict[str, Wording] = {
         placing="side",
     ),
     "pneumothorax": Wording(
-        nouns=("pneumothorax", "pleural air collection", "PTX"),
+        nouns=("pneumothorax", "PTX"),
         grades=("small", "moderate", "large"),
         present=(*_STATED, "{noun}{where} with a visible pleural line."),
         absent=(*_DENIED, "No visible {noun}."),

@@ -73,7 +73,7 @@ def _case_table(chunk: Phantom) -> pd.DataFrame:
 
 
 def _roi_table(chunk: Phantom) -> pd.DataFrame:
-    rows = []
+    rows: list[tuple[str, str, int | None, int | None, int | None, int | None, str | None]] = []
     for case, masks in zip(chunk.cases["case"], chunk.masks, strict=True):
         for name, mask in zip(chunk.findings, masks, strict=True):
             rows += [(case, name, *box, None) for box in boxes_of(mask)]
