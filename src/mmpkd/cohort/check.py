@@ -91,8 +91,8 @@ def find_leaks(cohort: Cohort, digests: Sequence[str] | None = None) -> list[str
         warnings += _identical_images(digests, split, cohort.cases["patient"].to_numpy())
     for column, finding, score in _columns_that_tell(cohort):
         warnings.append(
-            f"the metadata column {column!r} tells {finding!r} by itself (AUROC {score:.3f}): it may be the label under "
-            "another name; run the teacher with and without it."
+            f"the metadata column {column!r} tells {finding!r} by itself (AUROC {score:.3f}): it may be the label "
+            "under another name; run the teacher with and without it."
         )
     return warnings + _text_that_names(cohort)
 
@@ -153,7 +153,7 @@ def _text_that_names(cohort: Cohort) -> list[str]:
         if positive.sum() >= _FEW and named[positive].mean() > 0.5:
             told.append(
                 f"the text names {finding!r} in {named[positive].mean():.0%} of its positive cases: a teacher may read "
-                "label off it, and its soft labels are then smoothed hard labels."
+                "the label off it, and its soft labels are then smoothed hard labels."
             )
     return told
 

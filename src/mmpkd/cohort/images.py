@@ -247,6 +247,6 @@ def _decoder_errors() -> Iterator[None]:
         raise
     except MemoryError:
         raise BrokenImageError("does not fit into memory") from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (a decoder may raise anything on a broken file)
         reason = "it is cut off" if "truncated" in str(error).lower() else type(error).__name__
         raise BrokenImageError(f"cannot be decoded ({reason})") from None

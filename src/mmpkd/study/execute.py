@@ -133,7 +133,7 @@ _channel: Any = None  # a worker process's way to report, set once when the work
 
 
 def _start_worker(parent: int, threads: int, channel: Any) -> None:
-    global _channel
+    global _channel  # noqa: PLW0603  (a spawned worker has no other place to keep what its initializer was given)
     _channel = channel
     _set_threads(threads)
     threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()

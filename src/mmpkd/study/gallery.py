@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -51,8 +52,7 @@ def write_gallery(work: CellWork, folder: RunFolder) -> None:
             token_map = maps.values[positions.index(target.position), maps.findings.index(target.finding)]
             tensors[f"map/{arm}/{index}"] = token_map_on_canvas(token_map, target, work.images).astype(np.float16)
             probabilities = entries[index]["probabilities"]
-            assert isinstance(probabilities, dict)
-            probabilities[arm] = round(float(predicted[(target.case, target.finding)]), 4)
+            cast(dict[str, float], probabilities)[arm] = round(float(predicted[(target.case, target.finding)]), 4)
     with written_whole(folder.gallery) as temporary:
         save_file(tensors, temporary, metadata={"gallery": json.dumps(entries)})
 

@@ -72,7 +72,7 @@ class FusionTeacher(Teacher):
         known = ~np.isnan(logits)
         mean = np.where(known, logits, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         fused = expit(mean) if self._task == "multi-label" else softmax(mean, axis=1)
-        return np.where(known.any(axis=0), fused, np.nan)
+        return np.asarray(np.where(known.any(axis=0), fused, np.nan))
 
     def informed(self, privileged: Privileged) -> Bool[np.ndarray, " cases"]:
         """Say which cases at least one part can read."""

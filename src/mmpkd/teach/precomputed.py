@@ -159,22 +159,20 @@ def _as_logits(
         value = table["logit"].to_numpy(float)[:, None]
         logits = to_logits(value, task) if probabilities else np.clip(value, -LOGIT_BOUND, LOGIT_BOUND)
         return table.assign(logit=logits[:, 0])[list(COLUMNS)]
-    keys = ["case", "region", "fold"]
-    wide = table.pivot(index=keys, columns="finding", values="logit").reindex(columns=list(findings))
-    matrix = wide.to_numpy(float)
+    row = table.groupby(["case", "region"], sort=False).ngroup().to_numpy()
+    column = pd.Index(findings).get_indexer(table["finding"])
+    matrix = np.full((row.max(initial=-1) + 1, len(findings)), np.nan)
+    with np.errstate(divide="ignore"):
+        matrix[row, column] = np.log(table["logit"]) if probabilities else table["logit"]
     partial = np.isnan(matrix).any(axis=1) & ~np.isnan(matrix).all(axis=1)
     if partial.any():
         raise InputError(
             f"{source}: {int(partial.sum())} cases have a value for some classes but not for all "
             f"({', '.join(findings)}); give all of them."
         )
-    if probabilities:
-        with np.errstate(divide="ignore"):
-            matrix = np.log(matrix)
-    finite = np.maximum(matrix, np.nanmax(matrix, axis=1, keepdims=True, initial=-np.inf) - 4 * LOGIT_BOUND)
-    wide[:] = to_logits(to_probabilities(finite, task), task)
-    long = pd.Series(wide.stack(future_stack=True), name="logit").reset_index()
-    return long[list(COLUMNS)]
+    floor = np.fmax.reduce(matrix, axis=1)[:, None] - 4 * LOGIT_BOUND  # a probability of 0 is -inf here
+    normalised = to_logits(to_probabilities(np.maximum(matrix, floor), task), task)
+    return table.assign(logit=normalised[row, column])[list(COLUMNS)]
 
 
 def _more(mask: np.ndarray) -> str:
