@@ -10,11 +10,7 @@ Times are process CPU time, so other work on the machine disturbs them little.
 from __future__ import annotations
 
 import argparse
-import os
 import time
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
 
 import numpy as np
 from sklearn.metrics import roc_auc_score

@@ -136,9 +136,10 @@ def test_arms_are_compared_with_baselines_whose_method_has_no_name(table: pd.Dat
     assert prior["low"] < 0 < prior["high"]
 
 
-def test_a_difference_uses_only_cases_where_both_sides_are_defined(labels: pd.DataFrame) -> None:
+@pytest.mark.parametrize("loser", ["mmpkd", "hard"])
+def test_a_difference_uses_only_cases_where_both_sides_are_defined(labels: pd.DataFrame, loser: str) -> None:
     scores = make_localisation(labels, {"hard": 0.1, "mmpkd": 0.1})
-    lost = (scores["arm"] == "mmpkd") & (scores["value"] > 0.12)
+    lost = (scores["arm"] == loser) & (scores["value"] > 0.12)
     scores.loc[lost & (scores["seed"] == 0), "value"] = np.nan
     predictions = make_predictions(labels, {"hard": 0.5, "mmpkd": 0.6})
     row = find(
