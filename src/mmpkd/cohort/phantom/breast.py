@@ -89,7 +89,7 @@ def paint_breast(breast: Breast, streams: Streams) -> np.ndarray:
     tissue = (
         0.03 * strands * thickness + 0.17 + 0.08 * thickness + 0.022 * middle + gland * (0.20 + 0.10 * density + fibres)
     )
-    image = inside * tissue + 0.02
+    image = np.asarray(inside * tissue + 0.02)
     image += 0.10 * frame.edge(0.008 - np.abs(breast.inward - 0.006), 0.012)
     nipple = breast.depth - breast.reach
     knob = 0.022 - np.sqrt(nipple * nipple + breast.height * breast.height)

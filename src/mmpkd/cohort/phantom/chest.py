@@ -113,7 +113,8 @@ def heart_distance(thorax: Thorax, streams: Streams, left: Lung) -> np.ndarray:
     along = (cos * across + sin * down) / long
     beside = (cos * down - sin * across) / short
     ellipse = (1.0 - np.sqrt(along * along + beside * beside)) * short
-    return np.minimum(ellipse, np.minimum(left.floor, thorax.base[1] - 0.5 * thorax.dome) + 0.03 - thorax.frame.v)
+    bed = np.minimum(left.floor, thorax.base[1] - 0.5 * thorax.dome) + 0.03
+    return np.asarray(np.minimum(ellipse, bed - thorax.frame.v))
 
 
 def paint_soft_tissue(thorax: Thorax, streams: Streams) -> np.ndarray:
@@ -136,7 +137,7 @@ def paint_lungs(image: np.ndarray, thorax: Thorax, streams: Streams, lungs: tupl
     """Darken the lung fields and draw hila and vessels, in place; return the soft extent of both lungs."""
     frame = thorax.frame
     size_px = image.shape[-1]
-    inside = np.maximum(lungs[0].inside, lungs[1].inside)
+    inside = np.asarray(np.maximum(lungs[0].inside, lungs[1].inside))
     across, down = np.abs(frame.u) - 0.08, frame.v - 0.45
     distance = np.sqrt(across * across + 0.6 * down * down)
     grain = texture(streams.grids[2], size_px)

@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from mmpkd.cohort.phantom.scene import BOTH, RIGHT, Scene
 from mmpkd.cohort.phantom.settings import PhantomSettings
 from mmpkd.cohort.phantom.streams import Streams
-from mmpkd.cohort.phantom.wording import HEDGED_ABSENT, HEDGED_PRESENT, SCRIPTS, WORDING, Wording
+from mmpkd.cohort.phantom.wording import HEDGED_ABSENT, HEDGED_PRESENT, SCRIPTS, SOMEWHERE, WORDING, Wording
 
 _DENIED_SHARE = 0.8  # of the absent findings that a complete report denies; the others go without saying
 _JOINT_SHARE = 0.35  # of the reports that may, how many deny two findings in one sentence
@@ -130,10 +130,12 @@ def _state(finding: _Finding, adjective: str, where: str) -> str:
 
 
 def _place(finding: _Finding, view: str, settings: PhantomSettings) -> tuple[str, str]:
-    """Return (adjective before the noun, phrase after it); both empty when the text does not say where."""
-    if not settings.text_spatial or finding.word.placing == "none":
-        return "", ""
+    """Return (adjective before the noun, phrase after it); a neutral phrase when the text does not say where."""
     u = finding.numbers[_PLACE]
+    if finding.word.placing == "none":
+        return "", ""
+    if not settings.text_spatial:
+        return "", _pick(SOMEWHERE, u)
     if finding.side == BOTH:
         return "bilateral", ""
     side = "right" if finding.side == RIGHT else "left"

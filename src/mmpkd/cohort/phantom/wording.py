@@ -45,6 +45,8 @@ SPATIAL_WORDS = frozenset(
         "side",
     ]
 )
+# What stands in the place of a place then, so that the text is as long and tells the findings as plainly.
+SOMEWHERE = (" on this study", " on this examination", " in the imaged region", " as described")
 HEDGED_PRESENT = (
     "Possible {noun}{where}.",
     "Questionable {noun}{where}.",
@@ -152,7 +154,6 @@ WORDING: dict[str, Wording] = {
             "cardiomegaly",
             "cardiac enlargement",
             "enlargement of the cardiac silhouette",
-            "enlarged heart",
         ),
         uncountable=frozenset({"cardiomegaly", "cardiac enlargement", "enlargement of the cardiac silhouette"}),
         grades=("mild", "moderate", "marked"),
