@@ -1,56 +1,82 @@
-"""What is in a cohort, in numbers, and what in it could deceive: leaks between splits, columns that are the label."""
+"""What is in a cohort, in numbers: for `mmpkd check`, for cohort.json, for the report. Judges nothing.
+
+What could deceive is found by `mmpkd.cohort.leaks`. Nothing here names a case, a patient or a path.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from jaxtyping import Float
 
 from mmpkd.cohort.cohort import SPLITS, Cohort
+from mmpkd.cohort.leaks import find_leaks
 
-_NEARLY_THE_LABEL = 0.99
-_FEW = 10
+__all__ = ["find_leaks", "format_summary", "summarise"]
 
 
 def summarise(cohort: Cohort) -> dict[str, Any]:
-    """Return cases, patients, prevalence, missing labels and coverage as plain data (the content of cohort.json)."""
-    splits = {
-        split: {
-            "cases": int(cohort.in_split(split).sum()),
-            "patients": int(cohort.cases["patient"][cohort.in_split(split)].nunique()),
-        }
-        for split in SPLITS
-    }
-    findings = {
-        name: {
-            "positive": int((column == 1).sum()),
-            "negative": int((column == 0).sum()),
-            "missing": int(np.isnan(column).sum()),
-        }
-        for name, column in zip(cohort.findings, cohort.labels.T, strict=True)
-    }
+    """Return cases, patients, labels and coverage as plain data (the content of cohort.json).
+
+    ``findings`` holds for each finding the number of positive, negative and missing labels, the prevalence (share of
+    positives among labelled cases, ``None`` without any), and the same counts in each split. ``reference`` holds the
+    counts of the better reader's labels and the share of cases where both agree. ``rois`` counts cases with an ROI.
+    """
+    patients = cohort.cases["patient"]
+    splits = {split: cohort.in_split(split) for split in SPLITS}
     return {
         "name": cohort.name,
         "task": cohort.task,
         "cases": len(cohort),
-        "patients": int(cohort.cases["patient"].nunique()),
-        "splits": splits,
-        "findings": findings,
+        "patients": int(patients.nunique()),
+        "splits": {
+            split: {"cases": int(inside.sum()), "patients": int(patients[inside].nunique())}
+            for split, inside in splits.items()
+        },
+        "findings": {
+            name: {**_counts(labels), "splits": {split: _counts(labels[inside]) for split, inside in splits.items()}}
+            for name, labels in zip(cohort.findings, cohort.labels.T, strict=True)
+        },
+        "reference": _reference(cohort),
         "text": _text(cohort),
         "metadata": _metadata(cohort),
         "rois": _rois(cohort),
     }
 
 
+def _counts(labels: Float[np.ndarray, " cases"]) -> dict[str, Any]:
+    positive, negative = int((labels == 1).sum()), int((labels == 0).sum())
+    return {
+        "positive": positive,
+        "negative": negative,
+        "missing": int(np.isnan(labels).sum()),
+        "prevalence": positive / (positive + negative) if positive + negative else None,
+    }
+
+
+def _reference(cohort: Cohort) -> dict[str, Any] | None:
+    if cohort.reference is None:
+        return None
+    told = {}
+    for name, labels, better in zip(cohort.findings, cohort.labels.T, cohort.reference.T, strict=True):
+        both = ~np.isnan(labels) & ~np.isnan(better)
+        told[name] = {**_counts(better), "agreement": float((labels == better)[both].mean()) if both.any() else None}
+    return told
+
+
 def _text(cohort: Cohort) -> dict[str, Any] | None:
     if cohort.text is None:
         return None
-    words = cohort.text.dropna().str.count(r"\S+")
-    return {"cases": len(words), "median_words": float(words.median()) if len(words) else 0.0}
+    texts = cohort.text.dropna()
+    words = [len(text.split()) for text in texts]
+    return {
+        "cases": len(words),
+        "coverage": len(words) / max(len(cohort), 1),
+        "median_words": float(np.median(words)) if words else 0.0,
+    }
 
 
 def _metadata(cohort: Cohort) -> dict[str, Any] | None:
@@ -59,7 +85,9 @@ def _metadata(cohort: Cohort) -> dict[str, Any] | None:
     return {
         str(name): {
             "type": "category" if isinstance(column.dtype, pd.CategoricalDtype) else "number",
+            "values": int(column.nunique()),
             "missing": int(column.isna().sum()),
+            "missing_share": float(column.isna().mean()),
         }
         for name, column in cohort.metadata.items()
     }
@@ -68,116 +96,71 @@ def _metadata(cohort: Cohort) -> dict[str, Any] | None:
 def _rois(cohort: Cohort) -> dict[str, int] | None:
     if cohort.rois is None:
         return None
-    pairs = cohort.rois.drop_duplicates(["case", "finding"])["finding"].value_counts()
-    return {name: int(pairs.get(name, 0)) for name in cohort.findings}
-
-
-def find_leaks(cohort: Cohort, digests: Sequence[str] | None = None) -> list[str]:
-    """Return warnings, one sentence each: what may make a result look better than it is.
-
-    Patients or identical images across splits or patients, a metadata column that by itself tells a label with an AUROC
-    of at least .99, and text that names a finding.
-
-    Args:
-        cohort: The cohort.
-        digests: Hash of each case's image file, equal for identical files.
-    """
-    warnings = []
-    split = cohort.cases["split"].to_numpy()
-    spread = cohort.cases.groupby("patient")["split"].nunique()
-    if (spread > 1).any():
-        warnings.append(f"{(spread > 1).sum()} patients have cases in more than one split; split by patient.")
-    if digests is not None:
-        warnings += _identical_images(digests, split, cohort.cases["patient"].to_numpy())
-    for column, finding, score in _columns_that_tell(cohort):
-        warnings.append(
-            f"the metadata column {column!r} tells {finding!r} by itself (AUROC {score:.3f}): it may be the label "
-            "under another name; run the teacher with and without it."
-        )
-    return warnings + _text_that_names(cohort)
-
-
-def _identical_images(digests: Sequence[str], split: np.ndarray, patients: np.ndarray) -> list[str]:
-    frame = pd.DataFrame({"digest": list(digests), "split": split, "patient": patients})
-    counts = frame[frame["digest"] != ""].groupby("digest").nunique()
-    across, among = int((counts["split"] > 1).sum()), int((counts["patient"] > 1).sum())
-    told = []
-    if across:
-        told.append(
-            f"{across} images stand identically in more than one split; give them one split or drop the copies."
-        )
-    if among:
-        told.append(f"{among} images stand identically under more than one patient; merge those patients.")
-    return told
-
-
-def _columns_that_tell(cohort: Cohort) -> list[tuple[str, str, float]]:
-    if cohort.metadata is None:
-        return []
-    train = cohort.in_split("train")
-    found = []
-    for name, column in cohort.metadata.items():
-        for finding, labels in zip(cohort.findings, cohort.labels.T, strict=True):
-            known = train & ~np.isnan(labels) & column.notna().to_numpy()
-            score = _best_auroc(column[known], labels[known])
-            if score >= _NEARLY_THE_LABEL:
-                found.append((str(name), finding, score))
-    return found
-
-
-def _best_auroc(column: pd.Series[Any], labels: np.ndarray) -> float:
-    """Return the AUROC of the column's best ordering: numbers either way, categories by their own rate."""
-    positives, negatives = int(labels.sum()), int((1 - labels).sum())
-    if min(positives, negatives) < _FEW:
-        return 0.5
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        if column.nunique() > len(column) / 5:  # nearly an identifier: every rate would be its own label
-            return 0.5
-        rates = pd.Series(labels).groupby(column.to_numpy()).transform("mean").to_numpy()
-    else:
-        rates = column.to_numpy(float)
-    ranks = rankdata(rates)
-    auroc = (ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives)
-    return float(max(auroc, 1 - auroc))
-
-
-def _text_that_names(cohort: Cohort) -> list[str]:
-    if cohort.text is None:
-        return []
-    text = cohort.text.fillna("").str.casefold()
-    told = []
-    for finding, labels in zip(cohort.findings, cohort.labels.T, strict=True):
-        word = re.escape(finding.casefold().replace("_", " "))
-        named = text.str.contains(rf"\b{word}\b", regex=True).to_numpy()
-        positive = (labels == 1) & (text != "").to_numpy()
-        if positive.sum() >= _FEW and named[positive].mean() > 0.5:
-            told.append(
-                f"the text names {finding!r} in {named[positive].mean():.0%} of its positive cases: a teacher may read "
-                "the label off it, and its soft labels are then smoothed hard labels."
-            )
-    return told
+    cases = cohort.rois.drop_duplicates(["case", "finding"])["finding"].value_counts()
+    return {name: int(cases.get(name, 0)) for name in cohort.findings}
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
-    """Return the summary as lines for a terminal."""
-    lines = [f"{summary['name']}: {summary['cases']} cases of {summary['patients']} patients, {summary['task']}", ""]
-    lines += [
-        f"  {split:6s} {of['cases']:8d} cases {of['patients']:8d} patients" for split, of in summary["splits"].items()
+    """Return the summary as lines for a terminal, within 100 columns as far as names and warnings allow."""
+    lines = [
+        f"{summary['name']}: {summary['cases']:,} cases of {summary['patients']:,} patients, {summary['task']}",
+        "",
+        *_table(
+            ("split", "cases", "patients"),
+            [(split, f"{of['cases']:,}", f"{of['patients']:,}") for split, of in summary["splits"].items()],
+        ),
+        "",
+        *_findings(summary),
+        "",
     ]
-    lines += ["", f"  {'finding':28s}{'positive':>10s}{'negative':>10s}{'missing':>10s}{'prevalence':>12s}"]
-    for name, of in summary["findings"].items():
-        observed = of["positive"] + of["negative"]
-        share = f"{of['positive'] / observed:.1%}" if observed else "-"
-        lines.append(f"  {name:28s}{of['positive']:10d}{of['negative']:10d}{of['missing']:10d}{share:>12s}")
-    text, metadata, rois = summary["text"], summary["metadata"], summary["rois"]
-    lines += ["", "  text: " + (f"{text['cases']} cases, median {text['median_words']:.0f} words" if text else "none")]
-    lines.append("  metadata: " + ("" if metadata else "none"))
-    for name, of in (metadata or {}).items():
-        lines.append(f"    {name:26s}{of['type']:>10s}{of['missing']:10d} missing")
-    lines.append("  ROIs: " + (", ".join(f"{name} {count}" for name, count in rois.items()) if rois else "none"))
-    sizes = summary.get("image_sizes_px")
+    text, metadata, sizes = summary["text"], summary["metadata"], summary.get("image_sizes_px")
+    lines.append(
+        f"  text: {text['cases']:,} cases ({text['coverage']:.0%}), median {text['median_words']:.0f} words"
+        if text
+        else "  text: none"
+    )
+    if metadata:
+        rows = [
+            (name, of["type"], f"{of['values']:,}", f"{of['missing']:,}", f"{of['missing_share']:.0%}")
+            for name, of in metadata.items()
+        ]
+        lines += ["", *_table(("metadata", "type", "values", "missing", "share"), rows)]
+    else:
+        lines.append("  metadata: none")
+    if summary["rois"] is None:
+        lines.append("  ROIs: none")
     if sizes:
         lines.append(f"  image sizes: {sizes['smallest']} to {sizes['largest']} px (height x width)")
     warnings = summary.get("warnings") or []
-    lines += ["", f"{len(warnings)} warnings" + (":" if warnings else ".")]
-    return "\n".join([*lines, *(f"  - {warning}" for warning in warnings)])
+    count = f"{len(warnings)} warning" + ("s" if len(warnings) != 1 else "")
+    return "\n".join([*lines, "", count + (":" if warnings else "."), *(f"  - {warning}" for warning in warnings)])
+
+
+def _findings(summary: Mapping[str, Any]) -> list[str]:
+    header = ["finding", "positive", "negative", "missing", "prevalence"]
+    header += [f"in {split}" for split in SPLITS]
+    if summary["reference"] is not None:
+        header.append("agreement")
+    if summary["rois"] is not None:
+        header.append("ROIs")
+    rows = []
+    for name, of in summary["findings"].items():
+        row = [name, *(f"{of[key]:,}" for key in ("positive", "negative", "missing")), _share(of["prevalence"])]
+        row += [_share(of["splits"][split]["prevalence"]) for split in SPLITS]
+        if summary["reference"] is not None:
+            row.append(_share(summary["reference"][name]["agreement"]))
+        if summary["rois"] is not None:
+            row.append(f"{summary['rois'][name]:,}")
+        rows.append(row)
+    return _table(header, rows)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return aligned lines, the first column to the left and the others to the right."""
+    first, *others = ([len(cell) for cell in column] for column in zip(header, *rows, strict=True))
+    layout = "  ".join(["  {:<" + str(max(first)) + "}", *(f"{{:>{max(widths)}}}" for widths in others)])
+    return [layout.format(*row) for row in (header, *rows)]

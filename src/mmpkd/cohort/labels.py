@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,7 @@ def read_classes(table: Table, setting: ClassColumn, problems: Problems) -> Floa
 
 
 def _read_values(
-    table: Table, column: str, read: object, remedy: str, problems: Problems
+    table: Table, column: str, read: Callable[[str], float | None], remedy: str, problems: Problems
 ) -> Float[np.ndarray, " cases"]:
     values = table.column(column)
     codes, distinct = pd.factorize(values)
@@ -89,7 +89,7 @@ def _read_values(
     bad = np.zeros(len(distinct), bool)
     for i, value in enumerate(distinct):
         if not blank[i]:
-            meaning = read(value_key(value))  # type: ignore[operator]
+            meaning = read(value_key(value))
             bad[i] = meaning is None
             meanings[i] = np.nan if meaning is None else meaning
     problems.add_rows(

@@ -88,8 +88,7 @@ def _infer(
     if len(numbers) >= _MOSTLY * len(present):
         first = int(np.flatnonzero(wrong)[0])
         problems.warn(
-            f"{table.place(first, name)}: {wrong.sum()} of {len(present)} values are no numbers, so the "
-            f"column is "
+            f"{table.place(first, name)}: {wrong.sum()} of {len(present)} values are no numbers, so the column is "
             f"read as a category; mend them and set 'metadata: {{{name}: number}}'."
         )
     return "category"

@@ -188,9 +188,8 @@ def _case_ids(settings: CohortSettings, table: Table, problems: Problems) -> np.
 def _patients(settings: CohortSettings, table: Table, cases: pd.Index[str], problems: Problems) -> np.ndarray:
     if settings.patient is None:
         problems.warn(
-            f"{table.shown}: no 'patient' column is named, so every case counts as a patient of its own; if "
-            f"patients "
-            f"have several cases, splits leak and intervals are too narrow."
+            f"{table.shown}: no 'patient' column is named, so every case counts as a patient of its own; "
+            f"if patients have several cases, splits leak and intervals are too narrow."
         )
         return cases.to_numpy(object)
     column = settings.patient

@@ -40,6 +40,9 @@ def read_rois(
         kept_cases: Case ids still in the cohort; ROIs of the rest are passed over in silence.
         problems: Told of unknown cases and findings, boxes that are none, masks that are not there.
     """
+    if locate([settings.table], root)[1][0] == OUTSIDE:
+        problems.add(f"{settings.table}: the table lies outside the cohort's root; give a path below the root.")
+        return None
     try:
         table = read_table_file(root / settings.table, settings.table)
     except InputError as error:
@@ -106,8 +109,7 @@ def _mapped(table: Table, settings: RoiSettings, findings: Sequence[str], proble
     problems.add_rows(
         np.flatnonzero(unknown[codes]),
         lambda i: (
-            f"{table.place(i, column)}: {distinct[codes[i]][:40]!r} is no finding; map it under "
-            f"'rois.findings' "
+            f"{table.place(i, column)}: {distinct[codes[i]][:40]!r} is no finding; map it under 'rois.findings' "
             f"([] to ignore it){did_you_mean(distinct[codes[i]], mapping)}"
         ),
     )
@@ -143,8 +145,7 @@ def _boxes(table: Table, settings: RoiSettings, has_box: np.ndarray, problems: P
         problems.add_rows(
             np.flatnonzero(finite & (corners[axis + 2] <= corners[axis])),
             lambda i, axis=axis: (  # type: ignore[misc]
-                f"{table.place(i, high[axis])}: the box ends at {corners[axis + 2, i]:g}, not after its "
-                f"start at "
+                f"{table.place(i, high[axis])}: the box ends at {corners[axis + 2, i]:g}, not after its start at "
                 f"{corners[axis, i]:g}; give x_min < x_max and y_min < y_max, or set 'box_format: xywh'."
             ),
         )

@@ -1,6 +1,6 @@
 """Dividing cases into parts: whole groups (patients), stratified over the findings, seeded.
 
-Serves splits (train, val, test) and cross-fitting folds alike. Knows no tables.
+Serves splits (train, val, test) and cross-fitting folds alike.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from mmpkd.cohort.cohort import SPLITS
+from mmpkd.cohort.labels import value_key, value_keys
 from mmpkd.cohort.problems import Problems
 from mmpkd.cohort.settings import CohortSettings, GivenSplit, MadeSplit
 from mmpkd.cohort.table import Table
@@ -30,10 +31,9 @@ def assign_groups(
     Greedy iterative stratification (Sechidis et al. 2011) over whole groups. Positives and negatives of each
     finding are strata of their own, so that missing labels are spread too. The stratum with fewest unassigned
     cases goes first; its groups, largest first, go each to the part that has the smallest share of what it
-    should have of that stratum (ties: of all cases; then the larger part). A part that has none is thereby
-    served before any other gets
-    a second, which is where this departs from the source: a small validation part should not miss a rare
-        finding.
+    should have of that stratum (ties: of all cases; then the larger part). A part that has none is thereby served
+    before any other gets a second, which is where this departs from the source: a small validation part should not
+    miss a rare finding.
 
     Args:
         groups: (cases,) group of each case, anything with a string.
@@ -154,8 +154,6 @@ def _draw(
 
 
 def _given(settings: CohortSettings, given: GivenSplit, table: Table, problems: Problems) -> np.ndarray:
-    from mmpkd.cohort.labels import value_key, value_keys
-
     if given.column is None:
         return np.array([file.split for file in settings.table], dtype=object)[table.file_of]
     meaning = {key: name for name in SPLITS for key in value_keys(getattr(given, name))}
@@ -165,8 +163,7 @@ def _given(settings: CohortSettings, given: GivenSplit, table: Table, problems: 
     problems.add_rows(
         np.flatnonzero(split == ""),
         lambda i: (
-            f"{table.place(i, str(given.column))}: {values.iloc[i][:40]!r} is no split; write it as train, "
-            f"val "
+            f"{table.place(i, str(given.column))}: {values.iloc[i][:40]!r} is no split; write it as train, val "
             f"or test, list it under 'split', or leave the row out with 'where'."
         ),
     )
@@ -181,19 +178,17 @@ def _keep_patients_together(
     problems: Problems,
 ) -> np.ndarray:
     codes, names = pd.factorize(patients)
-    rank = np.searchsorted(np.asarray(SPLITS, dtype=object)[[2, 0, 1]], split)  # test 0, train 1, val 2
-    latest = np.array([2, 0, 1])[rank]  # train 0, val 1, test 2
-    last, first = np.full(len(names), -1), np.full(len(names), 3)
-    np.maximum.at(last, codes, latest)
-    np.minimum.at(first, codes, latest)
+    later = pd.Categorical(split, categories=list(SPLITS)).codes  # train 0, val 1, test 2
+    last, first = np.full(len(names), -1), np.full(len(names), len(SPLITS))
+    np.maximum.at(last, codes, later)
+    np.minimum.at(first, codes, later)
     crossing = last != first
     if not crossing.any():
         return split
     if given.crossing == "drop":
-        out = latest < last[codes]
+        out = later < last[codes]
         problems.warn(
-            f"{table.shown}: {crossing.sum()} patients are in more than one split; they keep the later one, "
-            f"and "
+            f"{table.shown}: {crossing.sum()} patients are in more than one split; they keep the later one, and "
             f"{out.sum()} cases are left out."
         )
         return np.where(out, "", split)

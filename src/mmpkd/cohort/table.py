@@ -6,6 +6,7 @@ by the modules that read columns.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import json
@@ -69,8 +70,9 @@ class Table:
 
     @property
     def shown(self) -> str:
-        """The names of the files, for sentences about all rows."""
-        return ", ".join(source.shown for source in self.sources)
+        """The files, for sentences about all rows."""
+        first, *others = (source.shown for source in self.sources)
+        return f"{first} and {len(others)} more" if len(others) > 1 else " and ".join([first, *others])
 
     def column(self, name: str) -> pd.Series[str]:
         """Return a column, outer blanks removed."""
@@ -137,8 +139,11 @@ def _open(path: Path) -> IO[str]:
 
 
 def _read_delimited(path: Path, shown: str, delimiter: str) -> tuple[pd.DataFrame, Callable[[], Sequence[int]]]:
-    with _open(path) as file:
-        header = next(csv.reader(file, delimiter=delimiter), [])
+    try:
+        with _open(path) as file:
+            header = next(csv.reader(file, delimiter=delimiter), [])
+    except csv.Error:
+        raise InputError(f"{shown}, row 1: the header cannot be read; check the file's quotes.") from None
     _check_header(header, shown, delimiter)
     try:
         values = pd.read_csv(
@@ -154,7 +159,7 @@ def _read_delimited(path: Path, shown: str, delimiter: str) -> tuple[pd.DataFram
         raise InputError(_explain_parser_error(str(error), shown)) from None
     if not isinstance(values.index, pd.RangeIndex):
         raise InputError(f"{shown}: the rows have more fields than the header has names; mend the header.")
-    return values.fillna(""), lambda: _record_lines(path, delimiter)
+    return values.fillna(""), lambda: _record_lines(path, delimiter, len(values))
 
 
 def _check_header(header: Sequence[str], shown: str, delimiter: str) -> None:
@@ -181,21 +186,20 @@ def _explain_parser_error(message: str, shown: str) -> str:
     return f"{shown}: is not a table of separated fields; check how it was written."
 
 
-def _record_lines(path: Path, delimiter: str) -> Sequence[int]:
+def _record_lines(path: Path, delimiter: str, count: int) -> Sequence[int]:
     """Return the line that each record starts in; quoted fields may hold line breaks."""
     lines, start = [], 1
-    with _open(path) as file:
+    with contextlib.suppress(csv.Error), _open(path) as file:
         reader = csv.reader(file, delimiter=delimiter)
         for _ in reader:
             lines.append(start)
             start = reader.line_num + 1
-    return lines[1:]
+    return lines[1:] if len(lines) == count + 1 else range(2, count + 2)
 
 
 def _read_json_lines(path: Path, shown: str) -> tuple[pd.DataFrame, Callable[[], Sequence[int]]]:
     records: list[Mapping[str, object]] = []
     rows: list[int] = []
-    problems = Problems()
     with _open(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -205,9 +209,7 @@ def _read_json_lines(path: Path, shown: str) -> tuple[pd.DataFrame, Callable[[],
             except ValueError:
                 record = None
             if not isinstance(record, dict):
-                problems.add(f"{shown}, row {number}: is not a JSON object; write one object a line.")
-                problems.raise_any()
-                continue
+                raise InputError(f"{shown}, row {number}: is not a JSON object; write one object a line.")
             records.append(record)
             rows.append(number)
     names = list(dict.fromkeys(name for record in records for name in record))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -13,83 +14,102 @@ from mmpkd.cohort.settings import TextSettings
 from mmpkd.cohort.table import Table, is_missing
 from mmpkd.errors import did_you_mean
 
-# Headings of a report. Only these end a section: sub-headings such as LUNGS: belong to the section they stand
-# in.
+# Headings of a report. Only these end a section: sub-headings such as LUNGS: belong to the section they stand in.
 _HEADINGS = {
-    "findings": r"findings?|observations?|(?:chest )?report|description of findings|befund",
-    "impression": r"impressions?|conclusions?|opinion|interpretation|summary|assessment|diagnosis"
-    r"|(?:final )?diagnos[ie]s|beurteilung",
-    "indication": r"indications?|(?:clinical "
-    ")?(?:indications?|history|information|details|statement|data|question)"
-    r"|history(?: of present illness)?|hx|reason for (?:the )?(?:exam(?:ination)?|study|this "
-    r"examination|test)"
-    r"|patient history|medical history",
+    "findings": r"(?:description of )?findings?|observations?|(?:chest )?report|befund",
+    "impression": r"impressions?|conclusions?|opinion|interpretation|summary|assessment|(?:final )?diagnos[ie]s"
+    r"|beurteilung",
+    "indication": r"(?:clinical )?(?:indications?|history|information|details|statement|data|question)"
+    r"|(?:patient|medical) history|history of present illness|hx"
+    r"|reason for (?:(?:the|this) )?(?:exam(?:ination)?|study|test)",
     "technique": r"techniques?|procedure(?: comments?)?|protocol|methods?|views?",
-    "comparison": r"comparisons?|compared (?:to|with)|prior(?: stud(?:y|ies))?|comparison stud(?:y|ies)",
-    "examination": r"exam(?:ination)?s?|study|type of (?:exam|study)|exam type|title",
+    "comparison": r"comparisons?(?: stud(?:y|ies))?|compared (?:to|with)|prior(?: stud(?:y|ies))?",
+    "examination": r"exam(?:ination)?s?(?: type)?|study|type of (?:exam|study)|title",
     "recommendation": r"recommendations?|plan|follow-?up|advice",
-    "notification": r"notifications?|communications?|critical results?|addend(?:um|a)|wet read|preliminary "
-    "report"
-    r"|final report|signed by|dictated by|attestation|electronically signed(?: by)?",
+    "notification": r"notifications?|communications?|critical results?|addend(?:um|a)|wet read"
+    r"|(?:preliminary|final) report|(?:electronically )?signed(?: by)?|dictated by|attestation",
 }
-_PLURAL = r"(?:\(s\))?"
-_DECORATION = r"[ \t>*_#\-]*(?:\d{1,2}[.)][ \t]*)?"
+# What stands before a colon, back to the end of a line or sentence.
+_BEFORE_COLON = re.compile(r"(?<![^\n.!?:;\]])([^\n.!?:;\]]+):")
+# Lines in capitals, or marked up as headings, that need no colon.
+_ALONE = re.compile(
+    r"^[ \t>_\-]*(?:\d{1,2}[.)][ \t]*)?"
+    r"(?:(?P<capitals>[A-Z][A-Z()&/,\- ]{2,59})|(?:#+|\*\*)[ \t]*(?P<marked>\w[^\n:]{2,59}?))[ \t*_\r]*$",
+    re.MULTILINE,
+)
+_CAPITALS_AT_END = re.compile(r"(?<!\S)[A-Z][A-Z()&/,\-\s]*(?:\(s\))?$")
+_NUMBER_OF_NEXT = re.compile(r"\n[ \t]*\d{1,2}[.)]\s*$")
+_BETWEEN_HEADINGS = re.compile(r"\band\b|[&/,]")
+_DECORATION = " \t>*_#-.)0123456789"
+_LONGEST_HEADING = 60
 
 
 class SectionFinder:
     """Finds chosen sections in reports.
 
-    A heading is a known one (any case) with a colon at the start of a line or of a sentence, a known one in
-    capitals with a colon anywhere, or a known one in capitals alone on its line. ``FINDINGS AND IMPRESSION:``
-    heads both.
+    A heading is a known one (in any case) with a colon, at the start of a line or sentence; a known one in capitals
+    with a colon, anywhere; or a known one in capitals, or marked up by ``#`` or ``**``, alone on its line.
+    ``FINDINGS AND IMPRESSION:`` heads both.
 
     Args:
-        sections: Names of headings to keep, in the order wanted. A name outside the known ones is taken
-            literally.
+        sections: Names of headings to keep, in the order wanted. A name outside the known ones is taken literally.
     """
 
     def __init__(self, sections: Sequence[str]) -> None:
-        """Prepare to find ``sections``."""
         self.sections = tuple(section.strip().casefold() for section in sections)
-        headings = dict(_HEADINGS)
-        for section in self.sections:
-            headings.setdefault(section, re.escape(section))
-        self._names = {
-            name: re.compile(rf"(?:{pattern}){_PLURAL}", re.IGNORECASE) for name, pattern in headings.items()
-        }
-        one = rf"(?:{'|'.join(headings.values())}){_PLURAL}"
-        heading = rf"{one}(?:\s*(?:and|&|/|,)\s*{one})?"
-        self._heading = re.compile(
-            rf"(?:^|(?<=[.!?:;\]])(?=\s)|(?<=\n)){_DECORATION}\s*(?P<line>{heading})[ \t*_]*:[ \t*_]*"
-            rf"|\b(?P<capitals>{heading})[ \t*_]*:[ \t*_]*"
-            rf"|^{_DECORATION}(?P<alone>{heading})[ \t*_]*$",
-            re.IGNORECASE | re.MULTILINE,
-        )
+        headings = {section: re.escape(section) for section in self.sections} | _HEADINGS
+        self._patterns = {name: re.compile(rf"(?:{pattern})(?:\(s\)?)?") for name, pattern in headings.items()}
+        self._sections_of = lru_cache(maxsize=4096)(self._look_up)
 
     def choose(self, report: str) -> str | None:
         """Return the chosen sections' text, without headings, or ``None`` if the report has none of them."""
         found: dict[str, list[str]] = {section: [] for section in self.sections}
-        marks = [(match, heading) for match in self._heading.finditer(report) if (heading := _heading_of(match))]
-        for k, (match, heading) in enumerate(marks):
-            end = marks[k + 1][0].start() if k + 1 < len(marks) else len(report)
-            body = report[match.end() : end].strip()
-            for section in self._sections_of(heading) if body else ():
-                if section in found:
-                    found[section].append(body)
+        marks = self._find_headings(report)
+        ends = [*(start for start, _, _ in marks[1:]), len(report)]
+        for (_, after, names), end in zip(marks, ends, strict=False):  # without a heading there is one end too many
+            body = _NUMBER_OF_NEXT.sub("", report[after:end]).strip(" \t\r\n*_")
+            for name in names if body else ():
+                if name in found:
+                    found[name].append(body)
         bodies = list(dict.fromkeys(body for section in self.sections for body in found[section]))
         return "\n".join(bodies) if bodies else None
 
-    def _sections_of(self, heading: str) -> list[str]:
-        parts = [heading, *re.split(r"\s*(?:\band\b|&|/|,)\s*", heading, flags=re.IGNORECASE)]
-        return [name for name, pattern in self._names.items() if any(pattern.fullmatch(part) for part in parts)]
+    def _find_headings(self, report: str) -> list[tuple[int, int, tuple[str, ...]]]:
+        """Return start, end and section names of each heading, in order."""
+        marks = []
+        for match in _BEFORE_COLON.finditer(report):
+            start, names = self._heading_at_end(match[1])
+            if names:
+                marks.append((match.start() + start, match.end(), names))
+        for match in _ALONE.finditer(report):
+            names = self._sections_of(match["capitals"] or match["marked"])
+            if names:
+                marks.append((match.start(), match.end(), names))
+        return sorted(marks)
 
+    def _heading_at_end(self, text: str) -> tuple[int, tuple[str, ...]]:
+        """Return where a heading begins that is all of ``text``, or its last words in capitals, and its sections."""
+        whole = text.strip(_DECORATION)
+        if len(whole) <= _LONGEST_HEADING and (names := self._sections_of(whole)):
+            return 0, names
+        text = text.rstrip(" \t*_")
+        capitals = _CAPITALS_AT_END.search(text[-_LONGEST_HEADING:])
+        for word in re.finditer(r"\S+", capitals[0]) if capitals else ():
+            heading = word.string[word.start() :]
+            if names := self._sections_of(heading):
+                return len(text) - len(heading), names
+        return 0, ()
 
-def _heading_of(match: re.Match[str]) -> str | None:
-    """Return the heading matched, or ``None`` where only capitals would have made it one."""
-    if match["line"]:
-        return match["line"]
-    heading = match["capitals"] or match["alone"]
-    return heading if heading.isupper() or heading.replace("(s)", "").isupper() else None
+    def _look_up(self, heading: str) -> tuple[str, ...]:
+        """Return the names of the sections that a heading opens; none if it is no heading."""
+        heading = " ".join(heading.casefold().split())
+        if names := self._named(heading):
+            return names
+        parts = [self._named(part.strip()) for part in _BETWEEN_HEADINGS.split(heading)]
+        return tuple(name for part in parts for name in part) if all(parts) else ()
+
+    def _named(self, heading: str) -> tuple[str, ...]:
+        return tuple(name for name, pattern in self._patterns.items() if pattern.fullmatch(heading))
 
 
 def read_text(
@@ -137,8 +157,7 @@ def _choose_sections(
         unknown = [name for name in sections if name.strip().casefold() not in _HEADINGS]
         hint = did_you_mean(unknown[0], _HEADINGS) if unknown else "."
         problems.warn(
-            f"{table.shown}: {without} of {having} texts have none of the sections {', '.join(sections)} "
-            f"and are "
-            f"kept whole{hint}"
+            f"{table.shown}: {without} of {having} texts have none of the sections {', '.join(sections)} and "
+            f"are kept whole{hint}"
         )
     return np.array([text or whole for text, whole in zip(chosen, texts, strict=True)], dtype=object)
