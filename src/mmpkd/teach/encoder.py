@@ -110,7 +110,7 @@ class EncoderTeacher(Teacher):
             fine_tune(classifier, self._windows(texts), labels[rows], task, recipe)
         self._warnings = [
             f"'{findings[column]}' has no label to learn from, so the teacher says nothing of it"
-            for column in np.flatnonzero(self._unlearned)
+            for column in np.flatnonzero(self._unlearned).tolist()
         ]
         return self
 

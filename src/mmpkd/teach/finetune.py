@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmpkd.cohort.cohort import Task
 from mmpkd.errors import InputError
@@ -172,9 +172,9 @@ def _observed_loss(logits: Tensor, targets: Tensor, task: Task) -> Tensor:
     observed = ~targets.isnan()
     if task == "multi-class":
         rows = observed.all(dim=1)
-        losses = F.cross_entropy(logits, targets.nan_to_num().argmax(dim=1), reduction="none")
+        losses = functional.cross_entropy(logits, targets.nan_to_num().argmax(dim=1), reduction="none")
         return (losses * rows).sum() / rows.sum().clamp(min=1)
-    losses = F.binary_cross_entropy_with_logits(logits, targets.nan_to_num(), reduction="none")
+    losses = functional.binary_cross_entropy_with_logits(logits, targets.nan_to_num(), reduction="none")
     return (losses * observed).sum() / observed.sum().clamp(min=1)
 
 

@@ -160,7 +160,7 @@ def _as_logits(
         logits = to_logits(value, task) if probabilities else np.clip(value, -LOGIT_BOUND, LOGIT_BOUND)
         return table.assign(logit=logits[:, 0])[list(COLUMNS)]
     row = table.groupby(["case", "region"], sort=False).ngroup().to_numpy()
-    column = pd.Index(findings).get_indexer(table["finding"])
+    column = pd.Index(findings).get_indexer(pd.Index(table["finding"]))
     matrix = np.full((row.max(initial=-1) + 1, len(findings)), np.nan)
     with np.errstate(divide="ignore"):
         matrix[row, column] = np.log(table["logit"]) if probabilities else table["logit"]

@@ -38,11 +38,11 @@ class TabularTeacher(Teacher):
 
     columns: list[str] | None = None
     exclude: list[str] = Field(default_factory=list)
-    iterations: int = Field(default=100, ge=1)
+    iterations: int = Field(default=200, ge=1)
     learning_rate: float = Field(default=0.05, gt=0, le=1)
-    leaves: int = Field(default=8, ge=2)
+    leaves: int = Field(default=4, ge=2)
     min_leaf: int = Field(default=20, ge=1)
-    l2: float = Field(default=1.0, ge=0)
+    l2: float = Field(default=10.0, ge=0)
 
     _categories: dict[str, list[str] | None] = PrivateAttr(default_factory=dict)
     _models: FindingModels | None = PrivateAttr(default=None)

@@ -32,7 +32,7 @@ class TfidfTeacher(Teacher):
 
     max_features: int = Field(default=50_000, ge=1)
     max_ngram: int = Field(default=2, ge=1, le=5)
-    min_df: int = Field(default=2, ge=1)
+    min_df: int = Field(default=3, ge=1)
     C: float = Field(default=10.0, gt=0)
 
     _vectoriser: Any = PrivateAttr(default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -72,7 +73,7 @@ def _fit(ids: list[int], long: Long, room: int, max_windows: int) -> list[list[i
     ids = ids[: room * max_windows]
     count = -(-len(ids) // room)
     edges = [len(ids) * index // count for index in range(count + 1)]
-    return [ids[start:stop] for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    return [ids[start:stop] for start, stop in pairwise(edges)]
 
 
 def _special_tokens(tokeniser: Any) -> tuple[list[int], list[int]]:
