@@ -58,7 +58,8 @@ def load_encoder(model: str, root: Path, revision: str | None = None) -> tuple[A
             ) from None
         raise InputError(
             f"teacher.model: {model!r} is no folder under {root}, not in the Hugging Face cache, and not to be had "
-            f"from the hub with safetensors weights; without network, copy the model to this machine and give its folder."
+            "from the hub with safetensors weights; without network, copy the model to this machine and give its "
+            "folder."
         ) from None
 
 
