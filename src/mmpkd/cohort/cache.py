@@ -13,18 +13,19 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from jaxtyping import Bool, Int, Shaped, UInt8
 
-from mmpkd.cohort.cache_index import CacheIndex, FileStamp, open_for_reading
+from mmpkd.cohort.cache_index import CacheIndex, Entry, FileStamp, open_for_reading
 from mmpkd.cohort.cache_store import Found, Store, fill
 from mmpkd.cohort.geometry import Fit, Geometry
 from mmpkd.cohort.image_set import ImageSet
-from mmpkd.cohort.images import Channels
+from mmpkd.cohort.images import BrokenImageError, Channels, check_file
 from mmpkd.cohort.paths import OUTSIDE, locate
 from mmpkd.errors import InputError
 from mmpkd.progress import SILENT, Progress
@@ -87,8 +88,8 @@ def cache_images(
         workers: Decoding processes; ``None`` means one a usable core. Few or small images are decoded without.
             A script that allows more than one needs the usual ``if __name__ == "__main__":`` guard.
         progress: Where to show a bar.
-        max_broken_share: Broken or missing images are listed and left out up to this share of all (or
-            5, if that is more).
+        max_broken_share: Broken or missing images are listed and left out up to this share of all (or 5, if that is
+            more, but never all); 1 leaves out any number.
 
     Raises:
         InputError: A path leaves the root, too many images are broken, or the cache folder cannot be written.
@@ -104,21 +105,26 @@ def cache_images(
     if outside:
         raise InputError(outside)
     store = Store(cache_dir, size_px, channels, fit)
-    state = _State([root / file for file in files], list(paths))
+    state = _State(root, files, paths)
+    everything = range(len(paths))
     with progress.bar("images", len(paths)) as advance:
-        with open_for_reading(store.index) as index:
-            missing = list(range(len(paths))) if index is None else state.look_up(index, store)
+        with _explained(cache_dir), open_for_reading(store.index) as index:
+            usable = index is not None and store.is_whole(index)
+            missing = state.look_up(index if usable else None, store, everything)
         advance(len(paths) - len(missing))
         if missing:
-            with _locked(cache_dir), CacheIndex(store.index) as index:
-                store.check_pixels(index)
-                jobs = [(position, state.files[position]) for position in state.look_up(index, store)]
-                for found in fill(store, index, jobs, workers):
-                    state.take(found)
-                    advance(1)
+            with _explained(cache_dir), _locked(cache_dir, progress), CacheIndex(store.index) as index:
+                if not store.is_whole(index):
+                    index.forget(store.key)
+                still = state.look_up(index, store, missing)
+                advance(len(missing) - len(still))
+                with contextlib.closing(fill(store, index, still, state.file, workers)) as results:
+                    for found in results:
+                        state.take(found)
+                        advance(1)
     state.refuse_too_many(max_broken_share)
     return CachedImages(
-        pixels=store.open_pixels(),
+        pixels=store.open_pixels(rows=int(state.rows.max(initial=-1)) + 1),
         rows=state.rows,
         sizes_px=state.sizes_px,
         digests=state.digests,
@@ -130,30 +136,38 @@ def cache_images(
 class _State:
     """What is known of each path so far."""
 
-    def __init__(self, files: Sequence[Path], shown: Sequence[str]) -> None:
-        self.files, self._shown = files, shown
+    def __init__(self, root: Path, files: Sequence[str], shown: Sequence[str]) -> None:
+        self._root, self._files, self._shown = root, files, shown
         self.rows = np.full(len(files), -1, np.int64)
         self.sizes_px = np.zeros((len(files), 2), np.int64)
         self.digests = np.full(len(files), "", dtype=object)
         self._reasons: dict[int, str] = {}
 
+    def file(self, position: int) -> Path:
+        """Return the file at a position."""
+        return self._root / self._files[position]
+
     def take(self, found: Found) -> None:
-        """Take what decoding one file gave."""
+        """Take what became of one file."""
         self.rows[found.position] = found.entry.row
         self.sizes_px[found.position] = found.entry.height, found.entry.width
         self.digests[found.position] = found.entry.digest.hex()
         if found.entry.row < 0:
             self._reasons[found.position] = found.entry.reason
 
-    def look_up(self, index: CacheIndex, store: Store) -> list[int]:
-        """Take what the index knows, and return the positions that must be decoded."""
+    def look_up(self, index: CacheIndex | None, store: Store, positions: Sequence[int]) -> list[int]:
+        """Take what the file system and the index know, and return the positions that must be decoded."""
         missing = []
-        for position, file in enumerate(self.files):
+        for position in positions:
+            path = self.file(position)
             try:
-                digest = index.digest_of(FileStamp.of(file))
-            except (OSError, ValueError):
-                digest = None
-            entry = None if digest is None else index.entry(store.key, digest)
+                stamp = FileStamp.of(path, check_file(path))
+            except BrokenImageError as error:
+                reason = str(error) if self._files[position] else "has no path"
+                self.take(Found(position, None, Entry(b"", -1, 0, 0, reason)))
+                continue
+            digest = None if index is None else index.digest_of(stamp)
+            entry = None if index is None or digest is None else index.entry(store.key, digest)
             if entry is None:
                 missing.append(position)
             else:
@@ -163,32 +177,56 @@ class _State:
     def problems(self) -> list[str]:
         """Return one sentence for each image that is left out."""
         return [
-            f"{self._shown[position]}: the image {reason}; it is left out."
+            f"{self._shown[position] or f'image {position + 1}'}: the image {reason}; it is left out."
             for position, reason in sorted(self._reasons.items())
         ]
 
     def refuse_too_many(self, share: float) -> None:
         """Raise when more images are broken than the user allows."""
-        broken, allowed = len(self._reasons), max(_HANDFUL, share * len(self.files))
-        if broken > allowed or (broken and broken == len(self.files)):
+        broken, allowed = len(self._reasons), max(_HANDFUL, share * len(self._files))
+        if share < 1 and broken and (broken > allowed or broken == len(self._files)):
             listed = self.problems()
             more = [f"... and {len(listed) - _LISTED} more like it."] if len(listed) > _LISTED else []
             told = (
-                f"{broken} of {len(self.files)} images are broken or missing, more than max_broken_share = {share:g}."
+                f"{broken} of {len(self._files)} images are broken or missing, more than "
+                f"max_broken_share = {share:g}; mend them, drop their rows, or raise the share."
             )
             raise InputError([told, *listed[:_LISTED], *more])
 
 
 @contextlib.contextmanager
-def _locked(cache_dir: Path) -> Iterator[None]:
-    """Hold the cache folder for writing; tell a folder or disk that cannot be written in a sentence."""
+def _locked(cache_dir: Path, progress: Progress) -> Iterator[None]:
+    """Hold the cache folder for writing, after any other run that fills it."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(cache_dir / ".lock")
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_dir / ".lock"):
-            yield
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.say(f"{cache_dir}: another run is filling the image cache; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _explained(cache_dir: Path) -> Iterator[None]:
+    """Tell a folder that cannot be used, a full disk or a lost worker in a sentence."""
+    try:
+        yield
     except (OSError, sqlite3.OperationalError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            f"{cache_dir}: the image cache cannot be written ({reason}); free some space there, or set images.cache to "
-            "another folder."
+            f"{cache_dir}: the image cache cannot be written ({reason}); free some space there, or set images.cache "
+            "to another folder."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise InputError(
+            f"{cache_dir}: the image cache is damaged ({error}); delete the folder and run again."
+        ) from error
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process that decodes images was lost, most likely for want of memory (or, in a script of your own, of "
+            "an `if __name__ == '__main__':` guard); free some memory and run again: what is decoded is kept."
         ) from error

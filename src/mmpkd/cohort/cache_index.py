@@ -11,7 +11,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -34,11 +34,15 @@ class FileStamp(NamedTuple):
     mtime_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> Self:
-        """Stamp a file; raises ``OSError`` where there is none."""
-        status = path.stat()
+    def of(cls, path: Path, status: os.stat_result) -> Self:
+        """Stamp a file whose status is known."""
         name = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).digest()
         return cls(name, status.st_size, status.st_mtime_ns)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the file has been left alone for some seconds; else it may yet change and keep its stamp."""
+        return self.mtime_ns < time.time_ns() - _SETTLED_NS
 
 
 class Entry(NamedTuple):
@@ -66,8 +70,13 @@ class CacheIndex:
         mode = "ro" if read_only else "rwc"
         address = f"{path.absolute().as_uri()}?mode={mode}"
         self._connection = sqlite3.connect(address, uri=True, timeout=_BUSY_S)
-        if not read_only:
-            self._connection.executescript(_SCHEMA)
+        try:
+            if not read_only:
+                self._connection.executescript(_SCHEMA)
+            self.next_row("")  # the first look at the file: a damaged one is told here
+        except sqlite3.Error:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Self:
         """Return the index itself."""
@@ -75,6 +84,10 @@ class CacheIndex:
 
     def __exit__(self, *_: object) -> None:
         """Close the index."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
         self._connection.close()
 
     def digest_of(self, stamp: FileStamp) -> bytes | None:
@@ -95,16 +108,13 @@ class CacheIndex:
         return int(self._connection.execute(query, (store,)).fetchone()[0])
 
     def add(self, store: str, files: Iterable[tuple[FileStamp, bytes]], entries: Iterable[Entry]) -> None:
-        """Add files and entries, all or none.
-
-        A file that changed within the last seconds is not remembered: it could change again and keep its stamp.
-        """
-        settled = time.time_ns() - _SETTLED_NS
-        known = [(*stamp, digest) for stamp, digest in files if stamp.mtime_ns < settled]
+        """Add files and entries, all or none; content that a store has already keeps its row."""
         with self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", known)
             self._connection.executemany(
-                "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)", [(store, *one) for one in entries]
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", [(*stamp, digest) for stamp, digest in files]
+            )
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?, ?)", [(store, *one) for one in entries]
             )
 
     def forget(self, store: str) -> None:
@@ -113,11 +123,15 @@ class CacheIndex:
             self._connection.execute("DELETE FROM entries WHERE store = ?", (store,))
 
 
-def open_for_reading(path: Path) -> contextlib.AbstractContextManager[CacheIndex | None]:
-    """Open an index to look at, or give ``None`` where there is none that can be read without writing."""
+@contextlib.contextmanager
+def open_for_reading(path: Path) -> Iterator[CacheIndex | None]:
+    """Open an index to look at; ``None`` where there is none, or none that can be read without writing to it."""
+    index = None
     if path.is_file():
         with contextlib.suppress(sqlite3.Error):
             index = CacheIndex(path, read_only=True)
-            index.next_row("")
-            return index
-    return contextlib.nullcontext()
+    try:
+        yield index
+    finally:
+        if index is not None:
+            index.close()

@@ -114,11 +114,16 @@ class Geometry:
         to_cells = np.array([columns, rows]) / self.size_px
         limits = np.array([self.placed[:2], self.placed[2:]]) * to_cells
         seen = np.clip(self.to_student(corners) * to_cells, limits[0], limits[1])
-        source = (float(seen[0, 0]), float(seen[0, 1]), float(seen[1, 0]), float(seen[1, 1]))
+        # Pillow's filter reaches beyond its box: only the cells that hold some of the picture are given to it.
+        first = np.floor(limits[0] + _ROUNDING).astype(int)
+        last = np.ceil(limits[1] - _ROUNDING).astype(int)
+        cells = values[..., first[1] : last[1], first[0] : last[0]]
+        low, high = np.maximum(seen[0] - first, 0), np.minimum(seen[1] - first, last - first)
+        source = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
         out = np.zeros((*values.shape[:-2], height, width), np.float32)
         for index in np.ndindex(values.shape[:-2]):
-            one = Image.fromarray(np.ascontiguousarray(values[index], dtype=np.float32))
+            one = Image.fromarray(np.ascontiguousarray(cells[index], dtype=np.float32))
             part = one.resize((x_max - x_min, y_max - y_min), Image.Resampling.BILINEAR, box=source)
             out[(*index, slice(y_min, y_max), slice(x_min, x_max))] = np.asarray(part)
         return out
