@@ -155,13 +155,13 @@ def _distance(thorax: Thorax, spot: _Spot) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nodule_radius(severity: np.ndarray) -> np.ndarray:
-    """Return the radius of a nodule in shares of the image width (9 to 18 mm)."""
-    return np.asarray(0.027 + 0.026 * severity)
+    """Return the radius of a nodule in shares of the image width (12 to 21 mm)."""
+    return np.asarray(0.034 + 0.026 * severity)
 
 
 def consolidation_radius(severity: np.ndarray) -> np.ndarray:
-    """Return the mean radius of a consolidation in shares of the image width (28 to 46 mm)."""
-    return np.asarray(0.08 + 0.05 * severity)
+    """Return the mean radius of a consolidation in shares of the image width (32 to 49 mm)."""
+    return np.asarray(0.09 + 0.05 * severity)
 
 
 def _paint_nodule(
@@ -169,7 +169,7 @@ def _paint_nodule(
 ) -> np.ndarray:
     across, down = _distance(thorax, spot)
     depth = nodule_radius(severity) - np.sqrt(across * across + down * down)
-    image += strength * (0.24 + 0.10 * severity) * thorax.frame.edge(depth, 0.018)
+    image += strength * (0.34 + 0.12 * severity) * thorax.frame.edge(depth, 0.018)
     return np.asarray(depth > 0.0)
 
 
@@ -190,7 +190,7 @@ def _paint_consolidation(
     depth = 1.0 - across * across - down * down + 0.22 * blur
     cloud = np.clip(depth * 1.1, 0.0, 1.0)
     fleck = 1.0 + 0.18 * texture(streams.grids[2], image.shape[-1])
-    image += strength * (0.22 + 0.10 * severity) * cloud * inside * fleck
+    image += strength * (0.30 + 0.12 * severity) * cloud * inside * fleck
     return np.asarray(depth > 0.25)
 
 
@@ -229,7 +229,7 @@ def _paint_pneumothorax(
 ) -> np.ndarray:
     """Draw air between chest wall and lung: darker, without markings, bounded by the line of the pleura."""
     frame = thorax.frame
-    gap = 0.045 + 0.065 * severity
+    gap = 0.05 + 0.065 * severity
     reach = (0.5 + 0.35 * extent) * (thorax.base[1] - thorax.apex)
     down = np.clip((frame.v - thorax.apex) / reach, 0.0, 1.0)
     gap = gap * (1.0 - down * down)
@@ -239,7 +239,7 @@ def _paint_pneumothorax(
         here = (side == name) & (gap > 0.012)
         depth = lung.across - edge_of_lung
         amount = lung.inside * (here * strength)
-        blend(image, 0.12, np.minimum(frame.edge(depth, 0.016) * amount, 1.0))
+        blend(image, 0.10, np.minimum(frame.edge(depth, 0.016) * amount, 1.0))
         image += amount * (0.18 * frame.edge(0.009 - np.abs(depth + 0.006), 0.016) + 0.03 * frame.edge(-depth))
         region |= (depth > 0.0) & (lung.inside > 0.5) & here
     return region

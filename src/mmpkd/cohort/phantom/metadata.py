@@ -86,4 +86,6 @@ def draw_metadata(
             values = np.round(np.exp(values) if column.log else values, column.decimals)
             values[absent] = np.nan
         columns[name] = values
-    return pd.DataFrame(columns)
+    # Explicit object columns: a type inferred from the values would change with the chunk.
+    series = {name: pd.Series(values, dtype=values.dtype) for name, values in columns.items()}
+    return pd.DataFrame(series)

@@ -93,7 +93,7 @@ def _write(findings: list[_Finding], frame: list[list[float]], view: str, settin
     order = frame[_ORDER]
     sentences_said = [said[name] for _, name in sorted(zip(order, settings.findings, strict=False)) if name in said]
     for u_said, u_which in zip(frame[_ASIDES][0:4:2], frame[_ASIDES][1:4:2], strict=True):
-        if u_said < 0.6:
+        if u_said < 0.6 or not sentences_said:
             sentences_said.insert(int(u_said * 10) % (len(sentences_said) + 1), _pick(script.asides, u_which))
     of = ""
     if settings.kind == "breast" and settings.text_spatial:

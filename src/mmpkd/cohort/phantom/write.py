@@ -25,8 +25,9 @@ def write_phantom(settings: PhantomSettings, folder: Path, progress: Progress = 
     """Write the phantom into ``folder`` and return the path of its ``cohort.yaml``.
 
     Writes ``images/<case>.png``, ``masks/<case>_<finding>.png`` for each finding that is present (0 and 255),
-    ``cases.csv`` (case, patient, image, labels, ``truth_<finding>``, report, metadata, marker), ``rois.csv`` (one row a
-    box, half-open pixels, and one row a mask) and ``cohort.yaml``. Memory does not grow with the cohort.
+    ``cases.csv`` (case, patient, image, labels, ``truth_<finding>``, marker, report, metadata), ``rois.csv`` (one row a
+    connected piece: its box, half-open in pixels, and the mask it is in, which is what counts where masks are read),
+    ``phantom.yaml`` (the settings) and ``cohort.yaml``. Memory does not grow with the cohort.
 
     Raises:
         InputError: The folder cannot be written or the disk is full.
@@ -48,6 +49,7 @@ def write_phantom(settings: PhantomSettings, folder: Path, progress: Progress = 
                 _roi_table(chunk).to_csv(roi_file, index=False, header=number == 0)
                 metadata = list(chunk.metadata.columns)
                 advance(chunk.cases["patient"].nunique())
+    write_text(folder / "phantom.yaml", settings.to_yaml())
     text = yaml.safe_dump(_describe(settings, metadata), sort_keys=False, width=110)
     write_text(description, text)
     return description
@@ -73,15 +75,13 @@ def _case_table(chunk: Phantom) -> pd.DataFrame:
 
 
 def _roi_table(chunk: Phantom) -> pd.DataFrame:
-    rows: list[tuple[str, str, int | None, int | None, int | None, int | None, str | None]] = []
-    for case, masks in zip(chunk.cases["case"], chunk.masks, strict=True):
-        for name, mask in zip(chunk.findings, masks, strict=True):
-            rows += [(case, name, *box, None) for box in boxes_of(mask)]
-            if mask.any():
-                rows.append((case, name, None, None, None, None, f"masks/{case}_{name}.png"))
-    columns = ["case", "finding", "x_min", "y_min", "x_max", "y_max", "mask"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype(dict.fromkeys(columns[2:6], "Int64"))
+    rows = [
+        (case, name, *box, f"masks/{case}_{name}.png")
+        for case, masks in zip(chunk.cases["case"], chunk.masks, strict=True)
+        for name, mask in zip(chunk.findings, masks, strict=True)
+        for box in boxes_of(mask)
+    ]
+    return pd.DataFrame(rows, columns=["case", "finding", "x_min", "y_min", "x_max", "y_max", "mask"])
 
 
 def boxes_of(mask: Bool[np.ndarray, "height width"]) -> Iterator[tuple[int, int, int, int]]:
