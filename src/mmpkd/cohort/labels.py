@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?")
 def value_key(value: Scalar) -> str:
     """Return what makes two spellings of one value equal: ``1``, ``1.0`` and ``" 1"``; ``Yes`` and ``yes``."""
     text = str(value).strip().casefold()
-    return f"{float(text):.17g}" if _NUMBER.fullmatch(text) else text
+    return f"{float(text) + 0.0:.17g}" if _NUMBER.fullmatch(text) else text
 
 
 def value_keys(values: Iterable[Scalar]) -> frozenset[str]:

@@ -72,6 +72,18 @@ class LabelColumn(Settings):
     negative: Literal["rest"] | Values | None = None
     missing: Values = ()
 
+    @field_validator("missing")
+    @classmethod
+    def _means_one_thing(cls, missing: tuple[Scalar, ...], info: ValidationInfo) -> tuple[Scalar, ...]:
+        given = {"missing": missing, "positive": info.data.get("positive"), "negative": info.data.get("negative")}
+        meanings: dict[str, str] = {}
+        for meaning, values in given.items():
+            for value in values if isinstance(values, tuple) else ():
+                other = meanings.setdefault(str(value).casefold(), meaning)
+                if other != meaning:
+                    raise ValueError(f"the value {value!r} is listed as both {other} and {meaning}; list it once")
+        return missing
+
     @model_validator(mode="before")
     @classmethod
     def _from_column(cls, value: Any) -> Any:

@@ -28,12 +28,15 @@ def assign_groups(
 ) -> Int[np.ndarray, " cases"]:
     """Assign each case to a part so that no group is divided and each part gets its share of every label.
 
-    Greedy iterative stratification (Sechidis et al. 2011) over whole groups. Positives and negatives of each
-    finding are strata of their own, so that missing labels are spread too. The stratum with fewest unassigned
-    cases goes first; its groups, largest first, go each to the part that has the smallest share of what it
-    should have of that stratum (ties: of all cases; then the larger part). A part that has none is thereby served
-    before any other gets a second, which is where this departs from the source: a small validation part should not
-    miss a rare finding.
+    Greedy iterative stratification (Sechidis et al. 2011, On the stratification of multi-label data) over whole groups.
+    Positives and negatives of each finding are strata of their own, so that missing labels are spread too. The stratum
+    with fewest unassigned cases goes first; its groups, largest first, go each to the part that is emptiest in what
+    the group holds: the share of what it should have of each stratum, weighted by the group's share of that stratum
+    (so rare ones weigh most).
+
+    Departures from the source: fullness is measured over all strata of a group rather than over the one in hand, which
+    balances the common ones too; and a part that has none of the stratum in hand is served before any other gets more,
+    so that a small validation part does not miss a rare finding.
 
     Args:
         groups: (cases,) group of each case, anything with a string.
@@ -69,26 +72,22 @@ def _draws(names: np.ndarray, seed: int) -> np.ndarray:
 
 def _assign(counts: Float[np.ndarray, "groups strata"], fractions: np.ndarray) -> Int[np.ndarray, " groups"]:
     """Return the part of each group; the last stratum counts all cases."""
+    totals = counts.sum(axis=0)
+    wanted = fractions[:, None] * np.maximum(totals, 1)
+    weights = counts / np.maximum(totals, 1)
+    filled = np.zeros_like(wanted)
     part_of = np.full(len(counts), -1)
-    wanted = (fractions[:, None] * counts.sum(axis=0)).tolist()
-    filled = np.zeros((len(fractions), counts.shape[1])).tolist()
-    rows = counts.tolist()
-    parts = range(len(fractions))
     while (free := part_of < 0).any():
         remaining = counts[free].sum(axis=0)
         stratum = int(np.argmin(np.where(remaining > 0, remaining, np.inf)))
         members = np.flatnonzero(free & (counts[:, stratum] > 0))
         for group in members[np.argsort(-counts[members, stratum], kind="stable")].tolist():
-            best = min(
-                parts,
-                key=lambda p: (
-                    filled[p][stratum] / wanted[p][stratum],
-                    filled[p][-1] / wanted[p][-1],
-                    -fractions[p],
-                ),
-            )
+            fullness = (filled / wanted) @ weights[group]
+            # The last key weighs most: first parts without the stratum, then without any case, then the emptiest.
+            keys = (-fractions, fullness, filled[:, -1] > 0, filled[:, stratum] > 0)
+            best = int(np.lexsort(keys)[0])
             part_of[group] = best
-            filled[best] = [have + more for have, more in zip(filled[best], rows[group], strict=True)]
+            filled[best] += counts[group]
     return part_of
 
 

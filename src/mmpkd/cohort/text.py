@@ -40,7 +40,7 @@ _ALONE = re.compile(
 _CAPITALS_AT_END = re.compile(r"(?<!\S)[A-Z][A-Z()&/,\-\s]*(?:\(s\))?$")
 _NUMBER_OF_NEXT = re.compile(r"\n[ \t]*\d{1,2}[.)]\s*$")
 _BETWEEN_HEADINGS = re.compile(r"\band\b|[&/,]")
-_DECORATION = " \t>*_#-.)0123456789"
+_DECORATION = re.compile(r"\A[ \t>*_#\-]*(?:\d{1,2}\))?[ \t]*")
 _LONGEST_HEADING = 60
 
 
@@ -67,7 +67,7 @@ class SectionFinder:
         marks = self._find_headings(report)
         ends = [*(start for start, _, _ in marks[1:]), len(report)]
         for (_, after, names), end in zip(marks, ends, strict=False):  # without a heading there is one end too many
-            body = _NUMBER_OF_NEXT.sub("", report[after:end]).strip(" \t\r\n*_")
+            body = _NUMBER_OF_NEXT.sub("", report[after:end]).strip(" \t\r\n*")
             for name in names if body else ():
                 if name in found:
                     found[name].append(body)
@@ -89,10 +89,10 @@ class SectionFinder:
 
     def _heading_at_end(self, text: str) -> tuple[int, tuple[str, ...]]:
         """Return where a heading begins that is all of ``text``, or its last words in capitals, and its sections."""
-        whole = text.strip(_DECORATION)
+        text = text.rstrip(" \t*_")
+        whole = _DECORATION.sub("", text)
         if len(whole) <= _LONGEST_HEADING and (names := self._sections_of(whole)):
             return 0, names
-        text = text.rstrip(" \t*_")
         capitals = _CAPITALS_AT_END.search(text[-_LONGEST_HEADING:])
         for word in re.finditer(r"\S+", capitals[0]) if capitals else ():
             heading = word.string[word.start() :]
