@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 
 from mmpkd.cohort.geometry import Fit, Geometry
 
-_RESIDENT_BYTES = 256 * 2**20
+_RESIDENT_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)

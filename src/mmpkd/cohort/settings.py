@@ -231,6 +231,12 @@ class MadeSplit(Settings):
         return {name: fractions[name] for name in SPLITS}
 
 
+def _stated_split(table: Any) -> Any:
+    if isinstance(table, TableFile):
+        return table.split
+    return table.get("split") if isinstance(table, Mapping) else None
+
+
 def _split_form(value: Any) -> str:
     if isinstance(value, Settings):
         return "made" if isinstance(value, MadeSplit) else "given"
@@ -285,7 +291,7 @@ class CohortSettings(Settings):
         """Read tables that state their split as a given split, unless the settings say how."""
         if isinstance(data, Mapping) and "split" not in data and isinstance(data.get("table"), (list, tuple, dict)):
             tables = data["table"] if not isinstance(data["table"], dict) else [data["table"]]
-            states = [getattr(item, "split", None) or (isinstance(item, dict) and item.get("split")) for item in tables]
+            states = (_stated_split(item) for item in tables)
             if any(states):
                 return {**data, "split": {"column": None}}
         return data

@@ -121,10 +121,15 @@ class TabularTeacher(Teacher):
         columns = {
             name: table[name].astype("float64")
             if known is None
-            else pd.Categorical(table[name].astype("string").astype(object), categories=known)
+            else pd.Categorical(_only_known(table[name], known), categories=known)
             for name, known in self._categories.items()
         }
         return pd.DataFrame(columns, index=table.index)
+
+
+def _only_known(column: pd.Series, known: list[str]) -> pd.Series:
+    values = column.astype("string").astype(object)
+    return values.where(values.isin(known), None)
 
 
 def _categories(column: pd.Series) -> list[str] | None:
