@@ -224,6 +224,13 @@ def test_a_teacher_hardly_better_than_the_student_is_a_caveat() -> None:
     assert any("(0.800, training cases) is not 0.1 above that of 'hard' (0.770" in c for c in document["caveats"])
 
 
+def test_the_teacher_is_held_against_the_labels_that_the_students_are_scored_by() -> None:
+    good = {"macro": {"auroc": 0.78, "reference_auroc": 0.95}}
+    assert "The teacher's AUROC (" not in " ".join(judge(classified(OPEN), teacher=good)["caveats"])
+    poor = {"macro": {"auroc": 0.95}, "test": {"macro": {"auroc": 0.95, "reference_auroc": 0.8}}}
+    assert "(0.800, test cases) is not 0.1 above" in " ".join(judge(classified(OPEN), teacher=poor)["caveats"])
+
+
 @pytest.mark.parametrize("teacher", [None, {}, {"macro": {"auroc": None}}])
 def test_without_a_teachers_score_nothing_is_said_of_it(teacher: dict[str, Any] | None) -> None:
     assert "teacher" not in all_text(judge(classified(GAIN), teacher=teacher)).lower()

@@ -79,15 +79,27 @@ def _undefined(reading: Reading) -> list[str]:
 
 
 def _teacher_gap(reading: Reading, teacher: Mapping[str, Any]) -> list[str]:
-    taught = (teacher.get("macro") or {}).get("auroc")
+    taught, where = _comparable_auroc(teacher)
     student = reading.arm(reading.reference, MACRO_AUROC)
     if taught is None or student is None or not taught - student.interval.estimate < TEACHER_GAP:
         return []
     theirs, own = figures(taught)[0], figures(student.interval.estimate)[0]
     return [
-        f"The teacher's AUROC ({theirs}, training cases) is not {TEACHER_GAP:g} above that of "
+        f"The teacher's AUROC ({theirs}, {where}) is not {TEACHER_GAP:g} above that of "
         f"'{reading.reference}' ({own}, test cases): it may know little that the images do not tell."
     ]
+
+
+def _comparable_auroc(teacher: Mapping[str, Any]) -> tuple[float | None, str]:
+    """Return the teacher's AUROC that is nearest to how students are scored: test cases, reference labels."""
+    for macro, where in (
+        ((teacher.get("test") or {}).get("macro") or {}, "test cases"),
+        (teacher.get("macro") or {}, "training cases"),
+    ):
+        for name in ("reference_auroc", "auroc"):
+            if macro.get(name) is not None:
+                return macro[name], where
+    return None, ""
 
 
 def _exploratory(reading: Reading) -> list[str]:

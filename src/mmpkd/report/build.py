@@ -71,7 +71,7 @@ def render(data: ReportData) -> str:
 
 def _context(data: ReportData) -> dict[str, Any]:
     return {
-        "name": str((data.cohort or {}).get("name") or data.study.get("name") or "study"),
+        "name": str(data.study.get("name") or (data.cohort or {}).get("name") or "study"),
         "sections": SECTIONS,
         "intervals": _interval_words(data),
         "verdict": data.verdict,

@@ -51,11 +51,12 @@ def _difference_tile(row: Row, primary: bool) -> Tile:
 
 def _teacher_tile(data: ReportData) -> list[Tile]:
     macro = (data.teacher or {}).get("macro") or {}
-    estimate = read_estimate(macro, "auroc")
-    if not estimate.defined:
-        return []
     how = "in sample" if (data.teacher or {}).get("out_of_fold") is False else "out of fold"
-    return [Tile(f"Teacher's macro AUROC, {how}", show(estimate.value), show_interval(estimate))]
+    for name, against in (("reference_auroc", ", reference labels"), ("auroc", "")):
+        estimate = read_estimate(macro, name)
+        if estimate.defined:
+            return [Tile(f"Teacher's macro AUROC, {how}{against}", show(estimate.value), show_interval(estimate))]
+    return []
 
 
 def _size_tile(data: ReportData) -> list[Tile]:
