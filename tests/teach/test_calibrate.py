@@ -67,13 +67,15 @@ def test_overconfident_logits_are_shrunk_to_their_true_scale():
     assert not found.skipped
 
 
-def test_no_case_is_scaled_by_its_own_fold():
-    logits, labels, fold = overconfident()
-    before = calibrate(logits, labels, fold, "multi-label", ["a", "b"]).logits
-    labels[fold == 2] = 1 - labels[fold == 2]
-    after = calibrate(logits, labels, fold, "multi-label", ["a", "b"]).logits
-    np.testing.assert_array_equal(after[fold == 2], before[fold == 2])
-    assert not np.allclose(after[fold == 1], before[fold == 1])
+def test_pooled_order_survives_folds_of_unequal_share_of_positives():
+    # all positives of the first fold score above its negatives, and likewise in the second; thresholds are the same
+    logits = np.concatenate([np.linspace(-3, 3, 60), np.linspace(-3, 3, 60)])
+    labels = (logits > 0).astype(float)[:, None]
+    labels[:15] = np.nan  # the first fold keeps 15 negatives and 30 positives
+    fold = np.repeat([0, 1], 60)
+    found = calibrate(logits[:, None], labels, fold, "multi-label", ["a"])
+    assert (np.diff(found.logits[np.argsort(logits), 0]) >= 0).all()
+    np.testing.assert_array_equal(found.logits[fold == 0], found.logits[fold == 1])
 
 
 def test_cases_outside_the_folds_are_scaled_by_all_of_them_and_lend_no_label():

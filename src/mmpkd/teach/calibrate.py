@@ -36,7 +36,7 @@ class Calibrated:
 
     Args:
         logits: (cases, findings), clipped as :func:`mmpkd.teach.logits.bounded` does.
-        scalings: One a finding: the scaling of the teacher of all training cases.
+        scalings: One a finding.
         skipped: Findings that had too few held-out cases and were left as they are.
     """
 
@@ -52,36 +52,33 @@ def calibrate(
     task: Task,
     findings: Sequence[str],
 ) -> Calibrated:
-    """Scale held-out logits without ever scaling a case by its own label.
+    """Fit one scaling a finding (one for all classes) to held-out logits, and apply it to every case.
 
-    Cases of fold f are scaled by what fits the *other* folds. Cases of fold -1 (validation and test, labelled by
-    the teacher of all training cases) are scaled by what fits all folds. Labels of fold -1 are not read.
+    Folds share the scaling. One fitted to the *other* folds, as textbooks have it, would lean against the case's own
+    label: a fold rich in positives leaves others poor in them, gets a lower intercept, and its cases fall behind those
+    of other folds. On a few hundred cases that cost up to 0.08 of pooled AUROC. Two numbers shared by all cases cannot
+    tell one case's label, and keep the order of all.
 
     Args:
         logits: Log-odds, or log-probabilities in a multi-class task; NaN where the teacher knows nothing.
         labels: 1, 0 or NaN for missing.
-        fold: The fold that held the case out, or -1.
+        fold: The fold that held the case out, or -1 for validation and test, whose labels are not read.
         task: Which scaling: Platt's a finding, or one temperature over all classes.
         findings: Names of the columns.
     """
-    held_out = sorted(set(fold.tolist()) - {-1})
     out, scalings, skipped = logits.copy(), [Scaling()] * len(findings), []
     blocks = [[column] for column in range(len(findings))]
     if task == "multi-class":
         blocks = [list(range(len(findings)))]
     for block in blocks:
         usable = (fold >= 0) & ~np.isnan(logits[:, block]).any(axis=1) & ~np.isnan(labels[:, block]).any(axis=1)
-        others = {part: usable & (fold != part) for part in held_out}
-        if not all(_enough(labels[rows][:, block], task) for rows in [usable, *others.values()]):
+        if not _enough(labels[usable][:, block], task):
             skipped += [findings[column] for column in block]
             continue
-        for part, rows in [(-1, usable), *others.items()]:
-            scaling = _fit(logits[rows][:, block], labels[rows][:, block], task)
-            at = np.ix_(fold == part, block)
-            out[at] = scaling.slope * logits[at] + scaling.intercept
-            if part == -1:
-                for column in block:
-                    scalings[column] = scaling
+        scaling = _fit(logits[usable][:, block], labels[usable][:, block], task)
+        out[:, block] = scaling.slope * logits[:, block] + scaling.intercept
+        for column in block:
+            scalings[column] = scaling
     return Calibrated(bounded(out, task), tuple(scalings), tuple(skipped))
 
 
