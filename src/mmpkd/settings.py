@@ -86,7 +86,7 @@ def describe_validation_error(error: ValidationError, source: str, model: type[B
         else:
             message = item["msg"].removeprefix("Value error, ")
             shown = _shorten(item["input"])
-            sentences.append(f"{source}: setting '{name}' is {shown}: {message[:1].lower() + message[1:]}")
+            sentences.append(f"{source}: setting '{name}' is {shown}: {_decapitalised(message)}")
     return sentences
 
 
@@ -117,3 +117,8 @@ def _models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)]
+
+
+def _decapitalised(sentence: str) -> str:
+    """Lower the first letter, unless the first word is an abbreviation (ROIs, YAML)."""
+    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]

@@ -56,7 +56,7 @@ def _measure_speed(study: StudySettings, threads: int) -> float:
     import torch
 
     from mmpkd.distil.precision import choose_precision
-    from mmpkd.distil.student import build_student
+    from mmpkd.distil.student import build_student, explicit_attention
 
     torch.set_num_threads(threads)
     student = build_student(study.student, study.cohort.findings)
@@ -68,18 +68,19 @@ def _measure_speed(study: StudySettings, threads: int) -> float:
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (batch, study.student.channels, size, size), dtype=np.uint8))
     seconds = []
-    for _ in range(_WARM_UP_STEPS + _TIMED_STEPS):
-        begin = time.perf_counter()
-        with precision.autocast(device):
-            logits = student(student.prepare(pixels.to(device)))
-        torch.nn.functional.binary_cross_entropy_with_logits(
-            logits.float(), torch.zeros_like(logits.float())
-        ).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begin)
+    with explicit_attention(student, precision.explicit_attention):
+        for _ in range(_WARM_UP_STEPS + _TIMED_STEPS):
+            begin = time.perf_counter()
+            with precision.autocast(device):
+                logits = student(student.prepare(pixels.to(device)))
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                logits.float(), torch.zeros_like(logits.float())
+            ).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begin)
     return batch / statistics.median(seconds[_WARM_UP_STEPS:])
 
 

@@ -36,6 +36,7 @@ from mmpkd.study.cell import (
 )
 from mmpkd.study.execute import Shares, run_jobs, share_machine
 from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
+from mmpkd.study.preflight import check_names, check_student
 from mmpkd.study.settings import StudySettings
 from mmpkd.teach.soft_labels import SoftLabels
 
@@ -239,6 +240,9 @@ class StudyRun:
 
     def everything(self) -> Path:
         """Run all stages that are not done and return the report's path."""
+        check_names(self.study)
+        if not self.folder.verdict.is_file():
+            check_student(self.study)
         with self.claimed():
             self.cohort()
             self.teach()

@@ -187,7 +187,9 @@ def load_study(path: Path, root: Path | None = None) -> tuple[StudySettings, Pat
     """
     data = read_yaml(path)
     if not isinstance(data, dict):
-        raise InputError(f"{path}: a study file is a mapping with at least 'cohort'; see docs/study-file.md.")
+        raise InputError(
+            f"{path}: a study file is a mapping with at least 'cohort'; `mmpkd schema` prints what it may hold."
+        )
     base = path.parent
     if isinstance(data.get("cohort"), str):
         cohort_path = base / data["cohort"]
