@@ -28,6 +28,17 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "maps": {
         "attention": "mmpkd.attribute.attention:LastBlockAttention",
         "patch": "mmpkd.attribute.patch:PatchLogits",
+        "rollout": "mmpkd.attribute.rollout:Rollout",
+        "gradient-rollout": "mmpkd.attribute.rollout:GradientRollout",
+        "relevance": "mmpkd.attribute.rollout:Relevance",
+        "attention-gradient": "mmpkd.attribute.last_block:AttentionGradient",
+        "grad-cam": "mmpkd.attribute.last_block:TokenGradCam",
+        "legrad": "mmpkd.attribute.legrad:LeGrad",
+        "libra-fullgrad": "mmpkd.attribute.libra:LibraFullGrad",
+        "attcat": "mmpkd.attribute.libra:AttCat",
+        "libra-attcat": "mmpkd.attribute.libra:libra_attcat",
+        "occlusion": "mmpkd.attribute.occlusion:TokenOcclusion",
+        "integrated-gradients": "mmpkd.attribute.integrated:IntegratedGradients",
     },
 }
 

@@ -1,30 +1,33 @@
-"""Last-block attention, heads averaged: the map of the paper. It is not class-specific.
-
-Fused attention stays on: the one attention row that the map needs is recomputed from the last block's own
-queries and keys (timm's hooks see no attention matrix while fused attention is on, its default).
-"""
+"""Last-block attention: the map of the paper. It is not class-specific."""
 
 from __future__ import annotations
 
-from typing import cast, final
+from collections.abc import Sequence
+from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import nn
-from torch.nn import functional
+from torch import Tensor
 
-from mmpkd.distil.student import Student
+from mmpkd.attribute.capture import attention_matrices, block_calls
+from mmpkd.attribute.closed import can_close, close_block, closed_logits
+from mmpkd.attribute.contract import Images, Maps
+from mmpkd.attribute.vit import Vit
+from mmpkd.errors import InputError
 
 
 @final
 class LastBlockAttention:
-    r"""Attention from the class token to each patch in the last block, averaged over heads.
+    r"""Attention from what the logits read to each patch in the last block, heads fused.
 
-    .. math:: a_n = \frac{1}{H} \sum_h \mathrm{softmax}_m\!\left(q^h_{cls} \cdot k^h_m / \sqrt{d}\right)_n
+    .. math:: a_n = \mathrm{fuse}_h\; \mathrm{mean}_{r}\; \mathrm{softmax}_m(q^h_r \cdot k^h_m / \sqrt{d})_n
 
-    over patches :math:`n` (the softmax runs over all tokens, prefix tokens included; the map keeps the patches).
-    For a student with the ``mean`` head, which reads every patch token and no class token, the row of the class
-    token is replaced by the mean of the rows of all patches: the attention each patch receives from what is read.
+    over patches :math:`n`; the softmax runs over all tokens, prefix tokens included, and the map keeps the patches.
+    The rows :math:`r` are those that the logits read: the class token's (and the distillation token's where both
+    classify), or the mean over the patches' rows where patches are read.
+
+    Args:
+        fusion: ``mean`` over heads (default), ``max``, or the number of one head.
 
     Source: Caron et al. 2021 (arXiv 2104.14294) for the display; Baur et al. 2025 (arXiv 2508.06558) for its use.
     What it cannot show: which finding the attention served, or whether the value it carried spoke for or against.
@@ -33,68 +36,53 @@ class LastBlockAttention:
     name = "attention"
     class_specific = False
 
-    def refuse(self, student: Student) -> str | None:
-        """Refuse a head that does not read the attended tokens, and attention without separable q and k."""
-        if student.settings.head == "patch":
+    def __init__(self, fusion: str = "mean") -> None:
+        if fusion not in ("mean", "max") and not fusion.isdecimal():
+            raise InputError(f"the map 'attention' fuses heads by 'mean', 'max' or a head's number, not by {fusion!r}.")
+        self.fusion = fusion
+
+    def refuse(self, vit: Vit) -> str | None:
+        """Refuse the patch head, whose logits read no attention row of their own."""
+        if vit.head == "patch":
             return (
                 "the map 'attention' is not offered for a student with the patch head: its logits do not read the "
                 "class token; use the map 'patch'."
             )
-        attention = _last_attention(student)
-        if attention is None or not isinstance(getattr(attention, "qkv", None), nn.Linear):
-            return (
-                f"the map 'attention' needs the queries and keys of the last block, which the backbone "
-                f"{student.settings.backbone!r} does not expose as one qkv layer; choose a plain ViT."
-            )
+        heads = int(vit.backbone.blocks[-1].attn.num_heads)
+        if self.fusion.isdecimal() and int(self.fusion) >= heads:
+            return f"the last block of {vit.name!r} has {heads} heads, numbered from 0; there is no head {self.fusion}."
         return None
 
-    def __call__(
-        self, student: Student, images: Float[torch.Tensor, "batch channels size size"]
-    ) -> Float[torch.Tensor, "batch findings rows columns"]:
-        """Return the maps; every finding of a case gets the same one."""
-        attention = _last_attention(student)
-        if attention is None:
-            raise TypeError("call refuse() first: this student has no attention in its last block")
-        captured: list[torch.Tensor] = []
-        handle = attention.register_forward_pre_hook(lambda _module, inputs: captured.append(inputs[0]))
-        try:
-            with torch.no_grad():
-                student.tokens(images)
-        finally:
-            handle.remove()
+    def __call__(self, vit: Vit, images: Images, classes: Sequence[int]) -> Maps:
+        """Return the maps; every class of a case gets the same one."""
+        return self._fused(vit, last_rows(vit, images)).unsqueeze(1).expand(-1, len(classes), -1, -1)
+
+    def with_logits(self, vit: Vit, images: Images) -> tuple[Float[Tensor, "batch classes"], Maps]:
+        """Return logits and map for less than a plain forward pass, where the last block can be closed."""
+        if not can_close(vit):
+            return vit.logits(images), self(vit, images, [0])
         with torch.no_grad():
-            rows = _attention_rows(attention, captured[0].float(), from_class=student.settings.head == "class-token")
-        height, width = student.grid
-        if student.settings.head != "class-token":
-            rows = rows[:, :, student.prefix_tokens :]
-        patches = rows.mean(dim=(1, 2))[:, student.prefix_tokens :]  # (batch, patches)
-        maps = patches.reshape(len(images), 1, height, width)
-        return maps.expand(-1, len(student.findings), -1, -1)
+            (call,) = block_calls(vit, images, last_only=True)
+            closed = close_block(vit, call)
+            return closed_logits(vit, call, closed), self._fused(vit, closed.attention).unsqueeze(1)
+
+    def _fused(self, vit: Vit, rows: Tensor) -> Float[Tensor, "batch rows columns"]:
+        by_head = rows.mean(dim=2)
+        if self.fusion == "mean":
+            fused = by_head.mean(dim=1)
+        elif self.fusion == "max":
+            fused = by_head.amax(dim=1)
+        else:
+            fused = by_head[:, int(self.fusion)]
+        return vit.on_grid(fused)
 
 
-def _last_attention(student: Student) -> nn.Module | None:
-    blocks = getattr(student.backbone, "blocks", None)
-    attention = getattr(blocks[-1], "attn", None) if isinstance(blocks, nn.Sequential | nn.ModuleList) else None
-    return attention if isinstance(attention, nn.Module) else None
-
-
-def _attention_rows(
-    attention: nn.Module, tokens: Float[torch.Tensor, "batch tokens width"], from_class: bool
-) -> Float[torch.Tensor, "batch heads queries tokens"]:
-    """Return softmax attention rows of the class token, or of every token but the prefix ones."""
-    qkv = attention.get_submodule("qkv")
-    if not isinstance(qkv, nn.Linear):
-        raise TypeError("call refuse() first: this attention has no qkv layer")
-    heads = int(cast(int, attention.num_heads))
-    inner = qkv.out_features // 3  # timm's head width times heads; may differ from the token width
-    weight, bias = qkv.weight.float(), None if qkv.bias is None else qkv.bias.float()
-    queries = tokens[:, :1] if from_class else tokens
-
-    def project(x: torch.Tensor, part: int) -> torch.Tensor:
-        rows = slice(part * inner, (part + 1) * inner)
-        y = functional.linear(x, weight[rows], None if bias is None else bias[rows])
-        return y.unflatten(-1, (heads, inner // heads)).transpose(1, 2)  # (batch, heads, tokens, head width)
-
-    q = attention.get_submodule("q_norm")(project(queries, 0))
-    k = attention.get_submodule("k_norm")(project(tokens, 1))
-    return (q * cast(float, attention.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
+@torch.no_grad()
+def last_rows(vit: Vit, images: Images) -> Float[Tensor, "batch heads read tokens"]:
+    """Return the last block's attention rows of the tokens that the logits read."""
+    (call,) = block_calls(vit, images, last_only=True)
+    if can_close(vit):
+        return close_block(vit, call).attention
+    with attention_matrices(vit, [call.block]) as found:
+        call(call.tokens)
+    return found[0][:, :, vit.read]

@@ -1,17 +1,28 @@
-"""From a student and images to maps in the pixels of the original images, whatever the method."""
+"""From a model and images to maps, whatever the method: any timm ViT in three lines, or a student over a cohort.
+
+>>> import timm, torch
+>>> from mmpkd.attribute import explain
+>>> model = timm.create_model("vit_tiny_patch16_224", num_classes=14).eval()
+>>> explain(model, torch.zeros(2, 3, 224, 224), "legrad", classes=[3, 7]).shape
+torch.Size([2, 2, 224, 224])
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import nn
+from torch.nn import functional
 
 from mmpkd import registry
 from mmpkd.attribute.contract import MapMethod
+from mmpkd.attribute.vit import Vit, vit_of
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.distil.student import Student
 from mmpkd.errors import InputError, did_you_mean
@@ -36,13 +47,50 @@ class TokenMaps:
     class_specific: bool
 
 
-def map_method(name: str, student: Student) -> MapMethod:
-    """Return the method by name; one that says nothing about this student is refused with a sentence."""
-    method = cast(MapMethod, registry.load("maps", name)())
-    reason = method.refuse(student)
+def map_method(name: str, vit: Vit) -> MapMethod:
+    """Return the method by name; one that says nothing about this model is refused with a sentence.
+
+    A method with an argument is written ``attention=max`` or ``attention=2`` (the head's number).
+    """
+    base, _, argument = name.partition("=")
+    make = registry.load("maps", base)
+    try:
+        method = cast(MapMethod, make(argument) if argument else make())
+    except TypeError:
+        raise InputError(f"the map {base!r} takes no argument; write it without {'=' + argument!r}.") from None
+    reason = method.refuse(vit)
     if reason is not None:
         raise InputError(reason)
     return method
+
+
+def explain(
+    model: Student | nn.Module,
+    images: Float[torch.Tensor, "batch channels height width"],
+    method: str,
+    classes: Sequence[int | str] | None = None,
+    pixels: bool = True,
+) -> Float[torch.Tensor, "batch chosen map_height map_width"]:
+    """Return maps of any timm ViT, or of a student, for a batch of images as the model takes them.
+
+    Args:
+        model: Evaluated in evaluation mode; its mode is restored.
+        images: Normalised as the model wants them (:meth:`Student.prepare` for a student).
+        method: Registered name (``mmpkd.registry.names("maps")``), as ``legrad`` or ``attention=max``.
+        classes: Columns of the logits, by number or (for a student) by finding; all by default.
+        pixels: Enlarge bilinearly from token centres to the images' size; else the token grid.
+
+    Raises:
+        InputError: Unknown method or class, or a model that the method says nothing about.
+    """
+    vit = vit_of(model)
+    chosen = map_method(method, vit)
+    columns = range(len(vit.classes)) if classes is None else [_column(vit, wanted) for wanted in classes]
+    with _evaluating(model):
+        maps = chosen(vit, images, list(columns))
+    if not pixels:
+        return maps
+    return functional.interpolate(maps, size=tuple(images.shape[-2:]), mode="bilinear", align_corners=False)
 
 
 def token_maps(
@@ -67,22 +115,19 @@ def token_maps(
         InputError: Unknown method or finding, or a method that the student does not support.
     """
     name = method or DEFAULT_METHOD[student.settings.head]
-    chosen = map_method(name, student)
+    vit = vit_of(student)
+    chosen = map_method(name, vit)
     wanted = tuple(findings) if findings is not None else tuple(student.findings)
-    columns = [_finding_index(student, finding) for finding in wanted]
+    columns = [_column(vit, finding) for finding in wanted]
     where = np.arange(len(images)) if positions is None else positions
     device = next(student.parameters()).device
     values = np.empty((len(where), len(wanted), *student.grid), np.float16)
-    training = student.training
-    student.eval()
-    try:
+    with _evaluating(student):
         for start in range(0, len(where), batch_size):
             part = where[start : start + batch_size]
             pixels = torch.from_numpy(images.batch(part)).to(device)
-            maps = chosen(student, student.prepare(pixels))
-            values[start : start + len(part)] = maps[:, columns].cpu().numpy()
-    finally:
-        student.train(training)
+            maps = chosen(vit, student.prepare(pixels), columns)
+            values[start : start + len(part)] = _in_half(maps).cpu().numpy()
     return TokenMaps(values, wanted, name, chosen.class_specific)
 
 
@@ -106,8 +151,32 @@ def attribute(
     ]
 
 
-def _finding_index(student: Student, finding: str) -> int:
-    names = list(student.findings)
-    if finding not in names:
-        raise InputError(f"the student knows no finding {finding!r}{did_you_mean(finding, names)}")
-    return names.index(finding)
+def _in_half(maps: torch.Tensor) -> torch.Tensor:
+    """Scale each map to a maximum of 1, where half precision is at its best; scores do not depend on the scale.
+
+    Maps that are probabilities or shares (at most 1, and not tiny) are left as they are.
+    """
+    top = maps.amax(dim=(-2, -1), keepdim=True)
+    return torch.where(
+        (top > 1) | ((top > 0) & (top < 2**-6)), maps / top.clamp(min=torch.finfo(maps.dtype).tiny), maps
+    )
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _column(vit: Vit, wanted: int | str) -> int:
+    if isinstance(wanted, str):
+        if wanted not in vit.classes:
+            raise InputError(f"the model knows no finding {wanted!r}{did_you_mean(wanted, vit.classes)}")
+        return vit.classes.index(wanted)
+    if not 0 <= wanted < len(vit.classes):
+        raise InputError(f"there is no class {wanted}; the model has {len(vit.classes)}, numbered from 0.")
+    return wanted

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 
-from mmpkd.distil.student import Student
+from mmpkd.attribute.vit import Vit
+
+Images = Float[torch.Tensor, "batch channels height width"]
+Maps = Float[torch.Tensor, "batch chosen rows columns"]
 
 
 @runtime_checkable
 class MapMethod(Protocol):
-    """One way to say where a student looked.
+    """One way to say where a model looked.
 
-    A method is a small object without state of a student: called with a student and prepared images it returns
-    one non-negative map per case and finding on the student's token grid.
+    A method is a small object that holds nothing of a model: called with a model's view and prepared images, it
+    returns one non-negative map for each case and chosen class on the model's token grid. Where the equation gives
+    signed numbers, the map is their positive part: evidence *for* the class.
     """
 
     name: str
     class_specific: bool
-    """False: the map is the same for every finding (and repeated for each)."""
+    """False: the map is the same for every class (and repeated for each)."""
 
-    def refuse(self, student: Student) -> str | None:
-        """Return the reason, one sentence, why the method says nothing about this student; else ``None``."""
+    def refuse(self, vit: Vit) -> str | None:
+        """Return the reason, one sentence, why the method says nothing about this model; else ``None``."""
         ...
 
-    def __call__(
-        self, student: Student, images: Float[torch.Tensor, "batch channels size size"]
-    ) -> Float[torch.Tensor, "batch findings rows columns"]:
-        """Return the maps of a batch of prepared (normalised) images, in float32."""
+    def __call__(self, vit: Vit, images: Images, classes: Sequence[int]) -> Maps:
+        """Return the maps of a batch of prepared (normalised) images for these columns of the logits."""
         ...

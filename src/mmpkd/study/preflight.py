@@ -28,7 +28,7 @@ def check_names(study: StudySettings) -> None:
     problems += [
         f"evaluate.maps: there is no map method {name!r}{did_you_mean(name, registry.names('maps'))}"
         for name in study.evaluate.maps
-        if name not in registry.names("maps")
+        if name.partition("=")[0] not in registry.names("maps")
     ]
     for policy in study.evaluate.policies:
         try:
@@ -47,11 +47,12 @@ def check_student(study: StudySettings) -> None:
         InputError: The backbone, its weights or its sizes will not do, or a map method says nothing about it.
     """
     from mmpkd.attribute.attribute import map_method
+    from mmpkd.attribute.vit import vit_of
     from mmpkd.distil.student import build_student
 
     student = build_student(study.student, study.cohort.findings, study.cohort.task, study.images.fit)
     for method in map_methods(study) if study.cohort.rois is not None else ():
-        map_method(method, student)
+        map_method(method, vit_of(student))
 
 
 def _endpoint_problems(study: StudySettings) -> list[str]:
