@@ -7,11 +7,13 @@ from mmpkd.errors import InputError
 from mmpkd.evaluate.baselines import (
     centre_prior,
     chance_iou,
+    chance_levels,
     leave_patient_out_priors,
     mean_roi_prior,
     resample_area,
     uniform_map,
 )
+from mmpkd.evaluate.localisation import localisation_scores
 
 
 def test_chance_iou_by_hand() -> None:
@@ -80,3 +82,32 @@ def test_leave_patient_out_agrees_with_the_mean_of_the_rest() -> None:
     for k, patient in enumerate(patients):
         rest = [mask for mask, other in zip(masks, patients, strict=True) if other != patient]
         assert priors[k] == pytest.approx(mean_roi_prior(rest, (5, 5)), abs=1e-12)
+
+
+def test_chance_levels_by_hand() -> None:
+    levels = chance_levels(np.array([0.2]), ("top-area=0.1", "matched-area", "otsu"))
+    shown = {key: values[0] for key, values in levels.items()}
+    # IoU: .02 / .28, .04 / .36, and .2 where all is attended.
+    assert [shown[p, "iou"] for p in ("top-area=0.1", "matched-area", "otsu")] == pytest.approx([1 / 14, 1 / 9, 0.2])
+    assert [shown["top-area=0.1", m] for m in ("precision", "fdr", "recall", "fpr")] == pytest.approx(
+        [0.2, 0.8, 0.1, 0.1]
+    )
+    assert {metric: value for (policy, metric), value in shown.items() if not policy} == pytest.approx(
+        {
+            "pointing": 0.2,
+            "energy_enrichment": 1.0,
+            "rank_accuracy": 0.2,
+            "pixel_auroc": 0.5,
+            "pixel_auprc": 0.2,
+            "cnr": 0.0,
+        }
+    )
+
+
+def test_chance_levels_agree_with_random_maps() -> None:
+    rng = np.random.default_rng(0)
+    maps, masks = rng.random((400, 32, 32)), np.zeros((400, 32, 32), bool)
+    masks[:, :8, :16] = True
+    scores, levels = localisation_scores(maps, masks), chance_levels(masks.mean(axis=(1, 2)))
+    for key, values in scores.items():
+        assert values.mean() == pytest.approx(levels[key][0], abs=0.02), key

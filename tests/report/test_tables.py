@@ -97,6 +97,7 @@ def test_without_a_primary_endpoint_no_tile_claims_one(run_folder: RunFolder) ->
         ("top-area=0.1", "on the top 10% of pixels"),
         ("top-area=0.025", "on the top 2.5% of pixels"),
         ("otsu", "at Otsu's threshold"),
+        ("max-fraction=0.5", "at 50% of the maximum"),
         ("my-rule", "policy my-rule"),
     ],
 )

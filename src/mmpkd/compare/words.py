@@ -25,6 +25,9 @@ METRICS: dict[str, tuple[str, int]] = {
     "pointing": ("pointing-game accuracy", 1),
     "energy_enrichment": ("energy enrichment in the ROI", 1),
     "rank_accuracy": ("rank accuracy", 1),
+    "pixel_auroc": ("pixel AUROC", 1),
+    "pixel_auprc": ("pixel average precision", 1),
+    "cnr": ("signed contrast-to-noise ratio", 1),
 }
 
 Outcome = Literal["higher", "lower", "open", "unknown"]

@@ -1,4 +1,7 @@
-"""What a map must beat: chance, a centred bump, and the mean of other patients' ROIs. None sees a picture.
+"""What a map must beat: chance, a constant map, a centred bump, the mean of other patients' ROIs. None sees a picture.
+
+Two more baselines see it and have learned nothing: an untrained student, and a trained one whose weights are
+shuffled (Adebayo et al. 2018). They are named here and made where there are students.
 
 Maps made here are scored by the same functions as a student's (``mmpkd.evaluate.localisation``).
 """
@@ -12,11 +15,16 @@ import pandas as pd
 from jaxtyping import Float, Real, Shaped
 
 from mmpkd.errors import InputError
+from mmpkd.evaluate.localisation import FREE_METRICS, OVERLAP_METRICS
+from mmpkd.evaluate.threshold import DEFAULT_POLICIES, MatchedArea, TopArea, parse_policy
 
 CHANCE = "chance"
 CENTRE_PRIOR = "centre-prior"
 MEAN_ROI_PRIOR = "mean-roi-prior"
-BASELINES = (CHANCE, CENTRE_PRIOR, MEAN_ROI_PRIOR)
+UNIFORM = "uniform"
+UNTRAINED = "untrained"
+RANDOMISED = "randomised"
+BASELINES = (CHANCE, UNIFORM, CENTRE_PRIOR, MEAN_ROI_PRIOR, UNTRAINED, RANDOMISED)
 CENTRE_SIGMA = 0.25
 PRIOR_GRID = (64, 64)
 
@@ -39,8 +47,39 @@ def chance_iou(
     return iou
 
 
+def chance_levels(
+    roi_area: Real[np.ndarray, " maps"], policies: Sequence[str] = DEFAULT_POLICIES
+) -> dict[tuple[str, str], Float[np.ndarray, " maps"]]:
+    """Return what a map that knows nothing scores on ROIs of share ``p``, in the form of ``localisation_scores``.
+
+    With an attended share ``q``: IoU ``pq / (p + q - pq)``, precision ``p``, recall and false positive rate ``q``.
+    Pointing, rank accuracy and average precision ``p``, energy enrichment 1, pixel AUROC .5, CNR 0. Where a policy
+    takes its area from the values (``otsu``, ``max-fraction``), ``q = 1``: the most that IoU can be by chance.
+    NaN where the metric is undefined on that ROI (``p`` of 0 or 1).
+    """
+    p = np.asarray(roi_area, dtype=np.float64)
+    some, part = np.where(p > 0, 1.0, np.nan), np.where((p > 0) & (p < 1), 1.0, np.nan)
+    levels: dict[tuple[str, str], np.ndarray] = {}
+    for policy in [parse_policy(name) for name in policies]:
+        q = policy.share if isinstance(policy, TopArea) else p if isinstance(policy, MatchedArea) else 1.0
+        overlaps = (chance_iou(q, p), p, q * some, 1.0 - p, q * part, q * some)
+        levels |= {(policy.name, metric): level * some for metric, level in zip(OVERLAP_METRICS, overlaps, strict=True)}
+    free = {
+        "pointing": p * some,
+        "energy_enrichment": some,
+        "rank_accuracy": p * some,
+        "pixel_auroc": 0.5 * part,
+        "pixel_auprc": p * part,
+        "cnr": 0.0 * part,
+    }
+    return levels | {("", metric): free[metric] for metric in FREE_METRICS}
+
+
 def uniform_map(height: int, width: int) -> Float[np.ndarray, "height width"]:
-    """Return a constant map: ties count as their expectation, so it scores exactly chance on every metric."""
+    """Return a constant map: ties count as their expectation, so it scores exactly chance on every metric.
+
+    Its CNR is undefined, for it has no noise.
+    """
     return np.ones((height, width))
 
 

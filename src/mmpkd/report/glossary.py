@@ -151,7 +151,8 @@ METRICS: tuple[Metric, ...] = (
         "pixel AUROC",
         "localisation",
         "higher",
-        "AUROC of the map's values for being inside the ROI, over the pixels of one image. 0.5 is chance.",
+        "AUROC of the map's values for being inside the ROI, over the pixels of one image, ties counting half."
+        " 0.5 is chance.",
     ),
     Metric(
         "pixel_auprc",
@@ -167,7 +168,8 @@ METRICS: tuple[Metric, ...] = (
         "CNR",
         "localisation",
         "higher",
-        "(mean inside − mean outside) / √(variance inside + variance outside) of the map's values.",
+        "(mean inside − mean outside) / √(variance inside + variance outside) of the map's values. 0 is"
+        " chance. Papers on MS-CXR print its absolute value, by which a map that avoids the ROI does well.",
         digits=2,
     ),
 )
@@ -250,7 +252,9 @@ def describe_policy(name: str) -> str:
     known = _POLICIES.get(_key(name))
     if known:
         return known
-    share = re.fullmatch(r"(top|area|top_area|top_q|fraction_of_max|max)[_:=(]*(0?\.\d+|\d+%?)\)?", _key(name))
+    share = re.fullmatch(
+        r"(top|area|top_area|top_q|fraction_of_max|max_fraction|max)[_:=(]*(0?\.\d+|\d+%?)\)?", _key(name)
+    )
     if share:
         value = share.group(2)
         if value.startswith(("0", ".")):

@@ -35,6 +35,8 @@ _PLOTTED = (
     "pointing",
     "energy_enrichment",
     "rank_accuracy",
+    "pixel_auroc",
+    "pixel_auprc",
     "cnr",
 )
 _CHANCE_LINE = {"energy_enrichment": 1.0, "pixel_auroc": 0.5, "cnr": 0.0}
