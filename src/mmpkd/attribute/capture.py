@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -82,12 +82,14 @@ class BlockCall:
         tokens: What entered it, without gradient.
         more: Further positional arguments (none in most models).
         options: Keyword arguments, such as rotary positions.
+        qkv: What the attention's joint projection gave, where the block has run and has one.
     """
 
     block: nn.Module
     tokens: Float[Tensor, "batch tokens dim"]
     more: tuple[Any, ...]
     options: dict[str, Any]
+    qkv: Tensor | None = None
 
     def __call__(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens width"]:
         """Run the block on these tokens."""
@@ -99,12 +101,15 @@ class _Reached(Exception):  # noqa: N818 - a signal, not an error
     """The forward pass has come as far as it is needed."""
 
 
-@torch.no_grad()
 def block_calls(
     vit: Vit, images: Float[Tensor, "batch channels height width"], last_only: bool = False
 ) -> list[BlockCall]:
-    """Run the model up to its last block, which is not run, and return the calls of its blocks (or the last alone)."""
+    """Run the model up to its last block, which is not run, and return the calls of its blocks (or the last alone).
+
+    Call it under ``torch.no_grad()`` unless gradients are to flow through the blocks before.
+    """
     calls: list[BlockCall] = []
+    projected: list[Tensor] = []
     blocks = vit.blocks[-1:] if last_only else vit.blocks
 
     def keep(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -113,9 +118,15 @@ def block_calls(
             raise _Reached
 
     handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
+    for block in blocks[:-1]:
+        joint = getattr(block.get_submodule("attn"), "qkv", None)
+        if isinstance(joint, nn.Linear):
+            handles.append(joint.register_forward_hook(lambda _module, _inputs, output: projected.append(output)))
     try:
         vit.features(images)
     except _Reached:
+        if len(projected) == len(calls) - 1:
+            calls[:-1] = [replace(call, qkv=qkv) for call, qkv in zip(calls, projected, strict=False)]
         return calls
     finally:
         for handle in handles:

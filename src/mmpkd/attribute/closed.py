@@ -53,18 +53,22 @@ def close_block(vit: Vit, call: BlockCall) -> ClosedBlock:
     """Compute the read tokens' attention in one block; gradients flow if ``call.tokens`` asks for them."""
     block = cast(Any, call.block)
     attention = block.attn
-    tokens = block.norm1(call.tokens)
     heads, width = int(attention.num_heads), int(attention.head_dim)
     inner = heads * width
     weight, bias = attention.qkv.weight, attention.qkv.bias
 
-    def project(x: Tensor, start: int, parts: int) -> Tensor:
+    tokens = block.norm1(call.tokens) if call.qkv is None else None
+
+    def project(which: slice, start: int, parts: int) -> Tensor:
         rows = slice(start * inner, (start + parts) * inner)
-        y = nn.functional.linear(x, weight[rows], None if bias is None else bias[rows])
+        if tokens is None:
+            y = cast(Tensor, call.qkv)[:, which, rows]
+        else:
+            y = nn.functional.linear(tokens[:, which], weight[rows], None if bias is None else bias[rows])
         return y.unflatten(-1, (parts, heads, width)).permute(2, 0, 3, 1, 4)  # (parts, batch, heads, tokens, width)
 
-    query = attention.q_norm(project(tokens[:, vit.read], 0, 1)[0])
-    keys, values = project(tokens, 1, 2)
+    query = attention.q_norm(project(vit.read, 0, 1)[0])
+    keys, values = project(slice(None), 1, 2)
     rows = (query * attention.scale @ attention.k_norm(keys).transpose(-2, -1)).softmax(dim=-1)
     mixed = (rows @ values).transpose(1, 2).flatten(2)
     return ClosedBlock(rows, values, mixed, call.tokens[:, vit.read])

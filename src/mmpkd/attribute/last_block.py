@@ -38,7 +38,8 @@ class AttentionGradient:
 
     def __call__(self, vit: Vit, images: Images, classes: Sequence[int]) -> Maps:
         """Return the maps of the chosen classes."""
-        (call,) = block_calls(vit, images, last_only=True)
+        with torch.no_grad():
+            (call,) = block_calls(vit, images, last_only=True)
         if can_close(vit):
             with torch.no_grad():
                 closed = close_block(vit, call)
@@ -75,7 +76,8 @@ class TokenGradCam:
 
     def __call__(self, vit: Vit, images: Images, classes: Sequence[int]) -> Maps:
         """Return the maps of the chosen classes."""
-        (call,) = block_calls(vit, images, last_only=True)
+        with torch.no_grad():
+            (call,) = block_calls(vit, images, last_only=True)
         patches = slice(vit.prefix_tokens, None)
         with torch.enable_grad():
             call = replace(call, tokens=call.tokens.detach().requires_grad_())

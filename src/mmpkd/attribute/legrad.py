@@ -38,7 +38,9 @@ class LeGrad:
     def __call__(self, vit: Vit, images: Images, classes: Sequence[int]) -> Maps:
         """Return the maps of the chosen classes."""
         total = torch.zeros((), device=images.device)
-        for call in block_calls(vit, images):
+        with torch.no_grad():
+            calls = block_calls(vit, images)
+        for call in calls:
             if can_close(vit):
                 with torch.no_grad():
                     closed = close_block(vit, call)

@@ -11,9 +11,10 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmpkd.attribute.capture import attention_matrices, class_gradients
+from mmpkd.attribute.capture import attention_matrices, block_calls, class_gradients
+from mmpkd.attribute.closed import can_close, close_block, closed_logits
 from mmpkd.attribute.contract import Images, Maps
 from mmpkd.attribute.vit import Vit
 
@@ -107,16 +108,27 @@ class Relevance:
 
 def _weighed_walk(vit: Vit, images: Images, classes: Sequence[int], follow: Callable[[Tensor, Tensor], Tensor]) -> Maps:
     """Walk from the read rows down through the blocks' gradient-weighed attention, class by class."""
+    leaf = images.detach().requires_grad_()
     with torch.enable_grad(), attention_matrices(vit) as found:
-        logits = vit.logits(images.detach().requires_grad_())
+        if can_close(vit):  # the rows of the last block that nothing reads have gradient zero: leave them out
+            (call,) = block_calls(vit, leaf, last_only=True)
+            closed = close_block(vit, call)
+            logits = closed_logits(vit, call, closed)
+            matrices = [*found, closed.attention]
+        else:
+            logits = vit.logits(leaf)
+            matrices = found
 
         def walk(gradients: list[Tensor]) -> Tensor:
-            rows = _read_rows(vit, found[0])
-            for matrix, gradient in zip(reversed(found), reversed(gradients), strict=True):
-                rows = follow(rows, (matrix.detach() * gradient).clamp(min=0).mean(dim=1))
+            rows = _read_rows(vit, matrices[0])
+            for matrix, gradient in zip(reversed(matrices), reversed(gradients), strict=True):
+                weighed = (matrix.detach() * gradient).clamp_(min=0).mean(dim=1)
+                if weighed.shape[1] < weighed.shape[2]:
+                    weighed = nn.functional.pad(weighed, (0, 0, 0, weighed.shape[2] - weighed.shape[1]))
+                rows = follow(rows, weighed)
             return rows.mean(dim=1)
 
-        return vit.on_grid(class_gradients(logits, classes, found, walk))
+        return vit.on_grid(class_gradients(logits, classes, matrices, walk))
 
 
 def _read_rows(vit: Vit, like: Tensor) -> Float[Tensor, "batch read tokens"]:
