@@ -13,18 +13,25 @@ from mmpkd.compare.verdict import verdict
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table, write_json, write_table
 from mmpkd.folder import RunFolder
+from mmpkd.study.baselines import score_unlearned
 from mmpkd.study.cell import CellWork, map_methods
-from mmpkd.study.localise import COLUMNS, roi_targets, score_baselines
+from mmpkd.study.localise import COLUMNS, roi_targets, score_blind
 from mmpkd.study.settings import StudySettings
 
 
-def write_baselines(work: CellWork, folder: RunFolder, method: str) -> None:
-    """Score chance, the centre prior and the mean-ROI prior on the same ROIs as the students."""
+def write_baselines(work: CellWork, folder: RunFolder, threads: int) -> None:
+    """Score the baselines on the same ROIs as the students, for every map method.
+
+    The shuffled student is that of the first arm and seed. ``threads`` are torch's.
+    """
     table = pd.DataFrame(columns=["arm", *COLUMNS])
     if work.targets:
         known = np.flatnonzero(~work.cohort.in_split("test"))
         prior = list(roi_targets(work.cohort, work.images, known, work.study.evaluate.max_side_px))
-        table = score_baselines(work.targets, prior, work.study.evaluate.policies, method)
+        methods, first = map_methods(work.study), folder.cell(next(iter(work.study.arms)), work.study.seeds[0])
+        blind = score_blind(work.targets, prior, work.study.evaluate.policies, methods)
+        unlearned = score_unlearned(work, first, methods, threads)
+        table = pd.concat([blind, unlearned], ignore_index=True)
     write_table(folder.baselines, table, work.provenance)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,18 @@ from mmpkd.attribute.attribute import TokenMaps
 from mmpkd.cohort.cohort import Cohort
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.cohort.rois import roi_mask
-from mmpkd.evaluate.baselines import PRIOR_GRID, centre_prior, resample_area
+from mmpkd.evaluate.baselines import (
+    CENTRE_PRIOR,
+    CHANCE,
+    MEAN_ROI_PRIOR,
+    PRIOR_GRID,
+    UNIFORM,
+    centre_prior,
+    chance_levels,
+    resample_area,
+)
 from mmpkd.evaluate.localisation import localisation_scores
+from mmpkd.evaluate.ranking import CHUNK_PIXELS
 
 COLUMNS = ["case", "finding", "method", "policy", "metric", "value"]
 
@@ -71,14 +81,14 @@ def token_map_on_canvas(token_map: np.ndarray, target: Target, images: ImageSet)
     return geometry.map_to_original(token_map.astype(np.float32), max_side_px=max(target.mask.shape))
 
 
-def score_baselines(
-    targets: Sequence[Target], prior_targets: Sequence[Target], policies: Sequence[str], method: str
+def score_blind(
+    targets: Sequence[Target], prior_targets: Sequence[Target], policies: Sequence[str], methods: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the scores of maps that never saw the picture: ``chance``, ``centre-prior``, ``mean-roi-prior``.
+    """Return the scores of what never saw the picture: ``chance``, ``uniform``, ``centre-prior``, ``mean-roi-prior``.
 
-    A uniform map's expected scores are those of chance (ties count as their expectation). The mean-ROI prior of a
-    finding is the mean of its ROIs among ``prior_targets`` (training and validation cases) on a common grid; where
-    there are none, the mean over the ROIs of all *other* test patients.
+    ``chance`` is computed (:func:`chance_levels`), the others are maps. The mean-ROI prior of a finding is the mean of
+    its ROIs among ``prior_targets`` (training and validation cases) on a common grid; where there are none, the mean
+    over the ROIs of all *other* test patients. The scores are the same for every map method and stand under each.
     """
     sums: dict[str, _PriorSum] = {}
     for target in prior_targets or targets:
@@ -88,15 +98,17 @@ def score_baselines(
         return _fit(sums[target.finding].without(target.patient), target.mask.shape)
 
     makers: dict[str, Callable[[Target], np.ndarray]] = {
-        "chance": lambda target: np.ones(target.mask.shape, np.float32),
-        "centre-prior": lambda target: centre_prior(*target.mask.shape),
-        "mean-roi-prior": prior,
+        UNIFORM: lambda target: np.ones(target.mask.shape, np.float32),
+        CENTRE_PRIOR: lambda target: centre_prior(*target.mask.shape),
+        MEAN_ROI_PRIOR: prior,
     }
-    tables = []
-    for arm, maker in makers.items():
-        table = _score(targets, maker, method, policies)
-        tables.append(table.assign(arm=arm))
-    return pd.concat(tables, ignore_index=True)
+    levels = chance_levels(np.array([target.mask.mean() for target in targets]), policies)
+    tables = {CHANCE: _long(targets, levels, "")}
+    tables |= {arm: _score(targets, maker, "", policies) for arm, maker in makers.items()}
+    return pd.concat(
+        [table.assign(method=method, arm=arm) for method in methods for arm, table in tables.items()],
+        ignore_index=True,
+    )
 
 
 class _PriorSum:
@@ -120,13 +132,39 @@ class _PriorSum:
 def _score(
     targets: Sequence[Target], canvas: Callable[[Target], np.ndarray], method: str, policies: Sequence[str]
 ) -> pd.DataFrame:
-    tables = []
-    for target in targets:
-        heat = canvas(target)
-        scores = localisation_scores(heat[None], target.mask[None], policies)
-        for (policy, metric), values in scores.items():
-            tables.append((target.case, target.finding, method, policy, metric, float(values[0])))
-    return pd.DataFrame(tables, columns=COLUMNS)
+    """Score maps of one size together, a bounded number at a time; the table is in the order of the targets."""
+    scores: dict[tuple[str, str], np.ndarray] = {}
+    for chosen in _batches(targets):
+        maps = np.stack([canvas(targets[index]) for index in chosen])
+        masks = np.stack([targets[index].mask for index in chosen])
+        for key, values in localisation_scores(maps, masks, policies).items():
+            scores.setdefault(key, np.empty(len(targets)))[chosen] = values
+    return _long(targets, scores, method)
+
+
+def _batches(targets: Sequence[Target]) -> Iterator[list[int]]:
+    """Yield the positions of targets whose masks have one size, at most about ``CHUNK_PIXELS`` pixels together."""
+    of_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, target in enumerate(targets):
+        of_shape.setdefault(target.mask.shape, []).append(index)
+    for shape, indices in of_shape.items():
+        step = max(1, CHUNK_PIXELS // max(1, shape[0] * shape[1]))
+        yield from (indices[start : start + step] for start in range(0, len(indices), step))
+
+
+def _long(targets: Sequence[Target], scores: Mapping[tuple[str, str], np.ndarray], method: str) -> pd.DataFrame:
+    """Return scores, each with one value a target, as a table with all scores of a target together."""
+    return pd.DataFrame(
+        {
+            "case": np.repeat(np.array([target.case for target in targets], dtype=object), len(scores)),
+            "finding": np.repeat(np.array([target.finding for target in targets], dtype=object), len(scores)),
+            "method": method,
+            "policy": np.tile(np.array([policy for policy, _ in scores], dtype=object), len(targets)),
+            "metric": np.tile(np.array([metric for _, metric in scores], dtype=object), len(targets)),
+            "value": np.stack(list(scores.values()), axis=1).ravel() if scores else np.zeros(0),
+        },
+        columns=COLUMNS,
+    )
 
 
 def _fit(heat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -30,7 +30,6 @@ from mmpkd.study.cell import (
     attribute_cell,
     distil_cell,
     evaluate_cell,
-    map_methods,
     predict_cell,
     run_cell,
 )
@@ -226,7 +225,7 @@ class StudyRun:
             return
         with self._timed("compare"):
             if not self.folder.baselines.is_file():
-                write_baselines(self.work, self.folder, map_methods(self.study)[0])
+                write_baselines(self.work, self.folder, self.shares.threads)
             compare_study(self.work, self.folder, self.cells)
 
     def report(self) -> Path:

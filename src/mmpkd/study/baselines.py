@@ -1,0 +1,88 @@
+"""The baselines of a study: what never saw the picture, and students that see it and have learned nothing.
+
+A map method may draw edges whatever the weights are (Adebayo et al. 2018, "Sanity checks for saliency maps"): the maps
+of an untrained student and of a trained one whose weights are shuffled show how much of a score is the method's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mmpkd.evaluate.baselines import RANDOMISED, UNTRAINED
+from mmpkd.folder import CellFolder
+from mmpkd.study.cell import CellWork
+from mmpkd.study.inputs import localised_positions
+from mmpkd.study.localise import score_maps
+
+if TYPE_CHECKING:
+    from mmpkd.distil.student import Student
+
+_SEED = 0
+
+
+def score_unlearned(work: CellWork, trained: CellFolder, methods: Sequence[str], threads: int) -> pd.DataFrame:
+    """Return the localisation tables of ``untrained`` and ``randomised``, every method, with the column ``arm``.
+
+    Args:
+        work: What the study's cells share.
+        trained: The cell whose student is shuffled.
+        methods: Map methods.
+        threads: Of torch; the plan's own, so that a run that goes on elsewhere computes the same.
+    """
+    from mmpkd.attribute.attribute import token_maps
+    from mmpkd.distil.checkpoint import load_student
+
+    positions = localised_positions(work.cohort)
+    tables = []
+    with _torch_threads(threads):
+        students = {UNTRAINED: untrained_student(work), RANDOMISED: shuffle_weights(load_student(trained.student))}
+        for method in methods:
+            for name, student in students.items():
+                maps = token_maps(student, work.images, positions, method)
+                table = score_maps(work.targets, maps, positions, work.images, work.study.evaluate.policies)
+                tables.append(table.assign(arm=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def untrained_student(work: CellWork, seed: int = _SEED) -> Student:
+    """Return the study's student before any training: fresh weights, pretrained ones left out.
+
+    Without pretraining these are the weights from which the cells of that seed start.
+    """
+    import torch
+
+    from mmpkd.distil.batches import student_seed
+    from mmpkd.distil.student import build_student
+
+    fresh = work.study.student.model_copy(update={"pretrained": False, "weights": None})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(student_seed(seed))
+        return build_student(fresh, work.cohort.findings, work.cohort.task, work.images.fit).eval()
+
+
+def shuffle_weights(student: Student, seed: int = _SEED) -> Student:
+    """Permute the entries of each parameter tensor, in place: their distributions stay, what they learned goes."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return student
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
