@@ -14,6 +14,7 @@ from mmpkd.compare.intervals import Interval
 from mmpkd.compare.tables import Score
 from mmpkd.compare.words import Change, better_direction
 from mmpkd.evaluate.classification import MACRO
+from mmpkd.evaluate.strata import POOLED
 
 MACRO_AUROC = Score(MACRO, "", "", "auroc")
 
@@ -78,7 +79,7 @@ class Reading:
         rows = rows[rows["reference_arm"] == self.reference]
         asked = self.primary.score
         same = (rows["metric"] == asked.metric) & (rows["policy"] == asked.policy)
-        rows = rows[same & (rows["method"] == asked.method) & (rows["finding"] != MACRO)]
+        rows = rows[same & (rows["method"] == asked.method) & ~rows["finding"].isin([MACRO, POOLED])]
         return [str(finding) for finding in rows["finding"]]
 
     def exploratory_count(self) -> int:

@@ -5,15 +5,17 @@ The hierarchical bootstrap lives here: patients are redrawn with all their cases
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from mmpkd.compare.intervals import mean_over_findings, mean_over_seeds
 from mmpkd.compare.resample import calibration_draws, discrimination_draws, draw_counts, mean_draws
 from mmpkd.compare.tables import ArmValues, Labels, Score
 from mmpkd.evaluate.classification import MACRO, METRICS
+from mmpkd.evaluate.strata import POOLED
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Draws:
 
 
 Statistics = dict[Score, Draws]
+Pairs = Sequence[tuple[int, int]]
 
 
 class Bootstrap:
@@ -59,17 +62,58 @@ class Bootstrap:
         return statistics
 
     def localisation(self, arm: ArmValues, scores: list[Score]) -> Statistics:
-        """Return the mean over cases of each localisation score, per finding and macro."""
-        seeds, cases, columns = arm.array.shape
-        flat = np.moveaxis(arm.array, 0, 1).reshape(cases, seeds * columns)
-        draws = mean_draws(flat, self.labels.patients, self._patient_counts).reshape(seeds, columns, -1)
-        return self._summarise(scores, self._over_seeds(draws, arm.seeds), ~np.isnan(arm.array).any(axis=0))
+        """Return the mean over cases of each localisation score: per finding, macro, and pooled over all ROIs."""
+        of_findings = self._over_seeds(self._means(arm.array), arm.seeds)
+        statistics = self._summarise(scores, of_findings, ~np.isnan(arm.array).any(axis=0))
+        return statistics | self._pooled(arm, scores)
+
+    def pairs(self, values: Float[np.ndarray, "pairs cases columns"], scores: list[Score], pairs: Pairs) -> Statistics:
+        """Return the mean over pairs of seeds and cases of each score, per finding and macro.
+
+        A replicate that drew seed s ``c_s`` times gives the pair (s, t) the weight ``c_s c_t``; pairs of a seed with
+        itself say nothing about repeatability and do not count, so that a replicate of one seed only is undefined.
+        A pair (s, s) is that of two arms trained from seed s, with the weight ``c_s``.
+        """
+        seeds = sorted({seed for pair in pairs for seed in pair})
+        counts = dict(zip(seeds, self._seed_counts(tuple(seeds)).astype(np.float64), strict=True))
+        weights = np.array([counts[s] if s == t else counts[s] * counts[t] for s, t in pairs])
+        total = weights.sum(axis=0)
+        means = self._means(values)
+        summed = np.einsum("pd,pcd->cd", weights, np.where(weights[:, None] > 0, means, 0.0))
+        draws = np.divide(summed, total, out=np.full(summed.shape, np.nan), where=total > 0)
+        return self._summarise(scores, draws, ~np.isnan(values).any(axis=0))
+
+    def _means(self, array: np.ndarray) -> np.ndarray:
+        """Return (layers, columns, draws): means over cases of (layers, cases, columns) under the patients' draws."""
+        layers, cases, columns = array.shape
+        flat = np.moveaxis(array, 0, 1).reshape(cases, layers * columns)
+        return mean_draws(flat, self.labels.patients, self._patient_counts).reshape(layers, columns, -1)
+
+    def _pooled(self, arm: ArmValues, scores: list[Score]) -> Statistics:
+        """Return the mean over all (case, finding) of each score, whatever the finding."""
+        kinds = list(dict.fromkeys(score._replace(finding=POOLED) for score in scores))
+        findings = list(dict.fromkeys(score.finding for score in scores))
+        seeds, cases, _ = arm.array.shape
+        stacked = np.full((seeds, len(findings), cases, len(kinds)), np.nan)
+        for column, score in enumerate(scores):
+            place = findings.index(score.finding), kinds.index(score._replace(finding=POOLED))
+            stacked[:, place[0], :, place[1]] = arm.array[:, :, column]
+        flat = stacked.reshape(seeds, len(findings) * cases, len(kinds))
+        patients = np.tile(self.labels.patients, len(findings))
+        columns = np.moveaxis(flat, 0, 1).reshape(len(patients), seeds * len(kinds))
+        draws = mean_draws(columns, patients, self._patient_counts).reshape(seeds, len(kinds), -1)
+        used = (~np.isnan(stacked).any(axis=0)).any(axis=0)
+        pooled = self._over_seeds(draws, arm.seeds)
+        return {kind: self._rest(pooled[k], used[:, k]) for k, kind in enumerate(kinds)}
 
     def _over_seeds(self, draws: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray:
         """Average (seeds, columns, draws) over redrawn seeds; arms with the same seeds share the draw."""
-        generator = np.random.default_rng([self._seed, 1, *(abs(seed) for seed in seeds)])
-        counts = draw_counts(len(draws), self._replicates, generator)
+        counts = self._seed_counts(seeds or (0,) * len(draws))
         return np.stack([mean_over_seeds(draws[:, k], counts) for k in range(draws.shape[1])])
+
+    def _seed_counts(self, seeds: tuple[int, ...]) -> UInt8[np.ndarray, "seeds draws"]:
+        generator = np.random.default_rng([self._seed, 1, *(abs(seed) for seed in seeds)])
+        return draw_counts(len(seeds), self._replicates, generator)
 
     def _summarise(self, scores: list[Score], draws: np.ndarray, used: np.ndarray) -> Statistics:
         """Attach what each score rests on, and add the macro means; ``used`` is (cases, columns)."""

@@ -1,0 +1,182 @@
+"""Slices, ensembles, repeatability and pooled means: agreement with means by hand, pairing, and bad tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmpkd.compare.compare import compare_arms
+from mmpkd.compare.ensembles import compare_ensembles
+from mmpkd.compare.repeatability import compare_repeatability
+from mmpkd.compare.slices import compare_slices
+from mmpkd.errors import InputError
+
+CASES = 24
+
+
+def make_labels() -> pd.DataFrame:
+    rows = [(f"c{k}", f"p{k // 2}", finding, 1.0) for k in range(CASES) for finding in ("nodule", "mass")]
+    table = pd.DataFrame(rows, columns=["case", "patient", "finding", "label"])
+    table.loc[table["case"] == "c0", "label"] = 0.0
+    return table
+
+
+def make_scores(seeds: tuple[int, ...] = (0, 1, 2), arms: tuple[str, ...] = ("hard", "mmpkd")) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    rows = [
+        (arm, seed, f"c{k}", finding, rng.random() + (arm == "mmpkd"))
+        for arm in arms
+        for seed in seeds
+        for k in range(CASES)
+        for finding in ("nodule", "mass")
+        if finding == "nodule" or k % 3 == 0
+    ]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "case", "finding", "value"])
+    return table.assign(method="attention", policy="matched-area", metric="iou")
+
+
+def find(table: pd.DataFrame, **wanted: str) -> pd.Series:
+    rows = table
+    for column, value in wanted.items():
+        rows = rows[rows[column] == value]
+    assert len(rows) == 1, f"{len(rows)} rows for {wanted}"
+    return rows.iloc[0]
+
+
+@pytest.fixture(scope="module")
+def labels() -> pd.DataFrame:
+    return make_labels()
+
+
+def test_pooled_is_the_mean_over_all_rois_and_macro_over_findings(labels):
+    scores = make_scores()
+    predictions = scores[["arm", "seed"]].drop_duplicates().merge(labels[["case", "finding"]], how="cross")
+    predictions["probability"] = np.random.default_rng(1).random(len(predictions))
+    table = compare_arms(predictions, labels, scores, replicates=100)
+    mine = scores[scores["arm"] == "mmpkd"]
+    by_seed = mine.groupby("seed")["value"].mean().mean()
+    by_finding = mine.groupby(["seed", "finding"])["value"].mean().groupby("finding").mean()
+    pooled = find(table, kind="arm", arm="mmpkd", metric="iou", finding="pooled")
+    assert pooled["estimate"] == pytest.approx(by_seed, abs=1e-12)
+    assert pooled["cases"] == CASES
+    macro = find(table, kind="arm", arm="mmpkd", metric="iou", finding="macro")["estimate"]
+    assert macro == pytest.approx(by_finding.mean(), abs=1e-12)
+    assert abs(macro - pooled["estimate"]) > 1e-4
+    assert find(table, kind="difference", metric="iou", finding="pooled")["low"] > 0.5
+
+
+class TestSlices:
+    def test_a_slice_by_roi_is_the_same_for_arms_and_baselines(self, labels):
+        scores = make_scores()
+        blind = make_scores((0,), ("chance",)).drop(columns="seed")
+        small = pd.DataFrame({"case": [f"c{k}" for k in range(6)], "finding": "nodule"})
+        table = compare_slices(scores, labels, {"small": small}, blind, replicates=50)
+        inside = scores[scores["case"].isin(small["case"]) & (scores["finding"] == "nodule")]
+        expected = inside[inside["arm"] == "hard"].groupby("seed")["value"].mean().mean()
+        row = find(table, slice="small", kind="arm", arm="hard", finding="nodule")
+        assert (row["estimate"], row["cases"], row["patients"]) == (pytest.approx(expected), 6, 3)
+        chance = blind[blind["case"].isin(small["case"]) & (blind["finding"] == "nodule")]["value"].mean()
+        assert find(table, kind="baseline", finding="nodule")["estimate"] == pytest.approx(chance)
+
+    def test_true_positives_are_each_students_own_and_pairs_need_both(self, labels):
+        scores = make_scores((0,))
+        hits = scores[["arm", "seed", "case", "finding"]]
+        keep = (hits["arm"] == "hard") & hits["case"].isin(["c1", "c2", "c3", "c4"])
+        keep |= (hits["arm"] == "mmpkd") & hits["case"].isin(["c3", "c4", "c5"])
+        hits = hits[keep & (hits["finding"] == "nodule")]
+        blind = make_scores((0,), ("chance",)).drop(columns="seed")
+        table = compare_slices(scores, labels, {"true positives": hits}, blind, replicates=50)
+        assert find(table, kind="arm", arm="mmpkd", finding="nodule")["cases"] == 3
+        values = scores[scores["finding"] == "nodule"].set_index(["arm", "case"])["value"]
+        gap = np.mean([values["mmpkd", case] - values["hard", case] for case in ("c3", "c4")])
+        row = find(table, kind="difference", reference_arm="hard", finding="nodule")
+        assert (row["estimate"], row["cases"]) == (pytest.approx(gap), 2)
+        assert not (table["kind"] == "baseline").any()
+        assert find(table, kind="difference", arm="mmpkd", reference_arm="chance", finding="nodule")["cases"] == 3
+
+    def test_an_empty_slice_has_no_rows_and_a_broken_one_is_named(self, labels):
+        nobody = pd.DataFrame({"case": ["c999"], "finding": ["nodule"]})
+        assert compare_slices(make_scores(), labels, {"none": nobody}, replicates=10).empty
+        with pytest.raises(InputError, match="slice 'small' lacks the column 'finding'"):
+            compare_slices(make_scores(), labels, {"small": nobody[["case"]]}, replicates=10)
+
+
+def test_an_ensemble_is_held_against_its_own_seeds(labels):
+    scores = make_scores()
+    single = scores.groupby(["arm", "case", "finding", "method", "policy", "metric"], as_index=False)["value"].mean()
+    ensembles = single.assign(value=single["value"] + 0.25)
+    table = compare_ensembles(ensembles, scores, labels, replicates=100)
+    gain = find(table, kind="ensemble-gain", arm="hard", finding="nodule")
+    assert (gain["estimate"], gain["low"], gain["high"]) == pytest.approx((0.25, 0.25, 0.25))
+    own = find(table, kind="ensemble", arm="hard", finding="nodule")
+    hard = scores[(scores["arm"] == "hard") & (scores["finding"] == "nodule")]["value"].mean()
+    assert (own["estimate"], own["seeds"]) == (pytest.approx(hard + 0.25), 3)
+
+
+def make_similarities(level: dict[tuple[str, str], float], seeds: int = 4) -> pd.DataFrame:
+    rng = np.random.default_rng(8)
+    pairs = [(s, t) for s in range(seeds) for t in range(s + 1, seeds)]
+    rows = []
+    for (kind, arm), mean in level.items():
+        of_kind = [(s, s) for s in range(seeds)] if kind == "arms" else pairs
+        other = "hard" if kind == "arms" else ""
+        for s, t in of_kind:
+            values = mean + 0.1 * rng.standard_normal(CASES)
+            rows += [(kind, arm, other, s, t, f"c{k}", "nodule", value) for k, value in enumerate(values)]
+    columns = ["kind", "arm", "reference_arm", "seed", "other_seed", "case", "finding", "value"]
+    return pd.DataFrame(rows, columns=columns).assign(method="attention", metric="ssim")
+
+
+LEVEL = {
+    ("seeds", "hard"): 0.4,
+    ("unrelated", "hard"): 0.1,
+    ("seeds", "mmpkd"): 0.6,
+    ("unrelated", "mmpkd"): 0.1,
+    ("ensembles", "mmpkd"): 0.8,
+    ("arms", "mmpkd"): 0.3,
+}
+
+
+@pytest.fixture(scope="module")
+def table(labels: pd.DataFrame) -> pd.DataFrame:
+    return compare_repeatability(make_similarities(LEVEL), labels, replicates=200)
+
+
+class TestRepeatability:
+    def test_each_kind_is_the_mean_over_pairs_and_cases(self, table):
+        given = make_similarities(LEVEL)
+        for kind, arm in LEVEL:
+            expected = given[(given["kind"] == kind) & (given["arm"] == arm)]["value"].mean()
+            row = find(table, kind=kind, arm=arm, finding="macro")
+            assert row["estimate"] == pytest.approx(expected, abs=1e-12)
+            assert row["low"] < expected < row["high"]
+
+    def test_differences_subtract_the_right_levels(self, table):
+        estimates = {
+            (kind, arm): find(table, kind=kind, arm=arm, finding="nodule")["estimate"]
+            for kind, arm in (*LEVEL, ("excess", "hard"), ("change", "mmpkd"), ("ensemble-gain", "mmpkd"))
+        }
+        assert estimates["excess", "hard"] == pytest.approx(estimates["seeds", "hard"] - estimates["unrelated", "hard"])
+        assert estimates["change", "mmpkd"] == pytest.approx(estimates["seeds", "mmpkd"] - estimates["seeds", "hard"])
+        assert estimates["ensemble-gain", "mmpkd"] == pytest.approx(
+            estimates["ensembles", "mmpkd"] - estimates["seeds", "mmpkd"]
+        )
+        assert not ((table["kind"] == "change") & (table["arm"] == "hard")).any()
+        assert find(table, kind="seeds", arm="hard", finding="nodule")["seeds"] == 4
+
+    def test_seeds_widen_the_interval_when_they_disagree(self, labels):
+        """One seed unlike the others: similarity depends on which seeds are drawn, and the interval says so."""
+        alike = make_similarities({("seeds", "hard"): 0.5})
+        apart = alike.copy()
+        apart.loc[apart["other_seed"] == 3, "value"] -= 0.6
+        widths = []
+        for similarities in (alike, apart):
+            row = find(compare_repeatability(similarities, labels, replicates=400), finding="macro")
+            widths.append(row["high"] - row["low"])
+        assert widths[1] > 3 * widths[0]
+
+    def test_one_pair_of_seeds_leaves_too_few_replicates_for_an_interval(self, labels):
+        row = find(compare_repeatability(make_similarities({("seeds", "a"): 0.5}, 2), labels), finding="macro")
+        assert row["estimate"] == pytest.approx(0.5, abs=0.1)
+        assert np.isnan(row["low"])
