@@ -1,4 +1,4 @@
-"""The share of the image that a map attends, chosen on validation ROIs.
+"""What is chosen on validation cases: the share of the image that a map attends, the threshold of a positive call.
 
 The rule: tune on the maps of *validation* cases, then name the result in the study as the explicit policy
 ``top-area=<share>`` and score the test cases under it. Never tune on test ROIs: the best share on the cases that
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Real, Shaped
 
 from mmpkd.errors import InputError
+from mmpkd.evaluate.classification import check_labels
 from mmpkd.evaluate.localisation import Overlap
 from mmpkd.evaluate.ranking import ranked_pieces
 from mmpkd.evaluate.threshold import TopArea
@@ -55,3 +56,29 @@ def tune_top_area(
         raise InputError("no validation map has an ROI, so no share can be tuned; name one, for example top-area=0.1.")
     means = iou[:, defined].mean(axis=1)
     return float(shares[int(np.flatnonzero(means >= means.max() - 1e-12)[0])])
+
+
+def youden_threshold(labels: Shaped[np.ndarray, " cases"], probabilities: Real[np.ndarray, " cases"]) -> float:
+    """Return the probability from which on a case is called positive, chosen on *validation* cases.
+
+    It maximises Youden's J, the true positive rate less the false positive rate of ``p >= threshold`` (Youden 1950);
+    of equals, the highest threshold. 0.5 where the labels hold one class only.
+
+    Args:
+        labels: 1, 0 or NaN (left out), of validation cases.
+        probabilities: The student's, of the same cases.
+
+    >>> youden_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9]))
+    0.9
+    """
+    labels = check_labels(labels)
+    seen = ~np.isnan(labels)
+    truth, p = labels[seen] == 1, np.asarray(probabilities, dtype=np.float64)[seen]
+    if np.isnan(p).any():
+        raise InputError("a probability is NaN where its case has a label; score the case or leave it out.")
+    if truth.all() or not truth.any():
+        return 0.5
+    order = np.argsort(-p, kind="stable")
+    ranked, last = p[order], np.append(np.diff(p[order]) != 0, True)
+    gained = np.cumsum(truth[order] / truth.sum() - ~truth[order] / (~truth).sum())[last]
+    return float(ranked[last][int(np.argmax(gained > gained.max() - 1e-12))])
