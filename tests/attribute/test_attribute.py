@@ -10,6 +10,7 @@ import torch
 
 from mmpkd import registry
 from mmpkd.attribute.attribute import attribute, explain, token_maps
+from mmpkd.attribute.smooth import smooth_grid
 from mmpkd.cohort.geometry import Geometry
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.distil.settings import StudentSettings
@@ -177,3 +178,28 @@ def test_tiny_and_huge_maps_keep_their_shape_in_half_precision():
         kept = _in_half(scale * shape).half().double()
         torch.testing.assert_close(kept / kept.sum(), (shape / shape.sum()).double(), rtol=2e-3, atol=1e-4)
     assert _in_half(torch.zeros(1, 1, 2, 2)).sum() == 0
+
+
+def test_options_of_a_method_are_applied_in_the_order_of_its_name():
+    student, images = small_student(), torch.randn(2, 1, 32, 32)
+    plain = explain(student, images, "legrad", pixels=False)
+    smooth = explain(student, images, "legrad+smooth=0.8", pixels=False)
+    torch.testing.assert_close(smooth, smooth_grid(plain, 0.8))
+    averaged = explain(student, images, "attention=max+noise=0.1+smooth=0.8", pixels=False)
+    torch.testing.assert_close(
+        averaged, smooth_grid(explain(student, images, "attention=max+noise=0.1", pixels=False), 0.8)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("legrad+smoth=1", "did you mean 'smooth'"),
+        ("legrad+smooth", "needs a number, as smooth=1"),
+        ("legrad+smooth=-1", "at least 0 tokens"),
+        ("legrad+noise=nan", "at least 0, not nan"),
+    ],
+)
+def test_wrong_options_of_a_method_are_refused_with_a_sentence(name, said):
+    with pytest.raises(InputError, match=said):
+        explain(small_student(), torch.zeros(1, 1, 32, 32), name)

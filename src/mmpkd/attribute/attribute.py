@@ -10,7 +10,7 @@ torch.Size([2, 2, 224, 224])
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -22,12 +22,17 @@ from torch.nn import functional
 
 from mmpkd import registry
 from mmpkd.attribute.contract import MapMethod
+from mmpkd.attribute.smooth import NoiseAveraged, Smoothed
 from mmpkd.attribute.vit import Vit, vit_of
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.distil.student import Student
 from mmpkd.errors import InputError, did_you_mean
 
 DEFAULT_METHOD = {"class-token": "attention", "mean": "attention", "patch": "patch"}
+_OPTIONS: Mapping[str, Callable[[MapMethod, float], MapMethod]] = {
+    "smooth": lambda method, sigma: Smoothed(method, sigma),
+    "noise": lambda method, share: NoiseAveraged(method, noise=share),
+}
 
 
 @dataclass(frozen=True)
@@ -50,18 +55,34 @@ class TokenMaps:
 def map_method(name: str, vit: Vit) -> MapMethod:
     """Return the method by name; one that says nothing about this model is refused with a sentence.
 
-    A method with an argument is written ``attention=max`` or ``attention=2`` (the head's number).
+    A method with an argument is written ``attention=max`` or ``attention=2`` (the head's number). Options follow, each
+    applied to what stands before it: ``legrad+smooth=1`` smooths on the token grid (:class:`Smoothed`, sigma in
+    tokens), ``legrad+noise=0.1`` averages over noisy copies (:class:`NoiseAveraged`, share of the image's range).
     """
-    base, _, argument = name.partition("=")
-    make = registry.load("maps", base)
-    try:
-        method = cast(MapMethod, make(argument) if argument else make())
-    except TypeError:
-        raise InputError(f"the map {base!r} takes no argument; write it without {'=' + argument!r}.") from None
+    base, *options = name.split("+")
+    method = _plain_method(base)
+    for option in options:
+        kind, _, value = option.partition("=")
+        if kind not in _OPTIONS:
+            raise InputError(f"the map {name!r} has an unknown option{did_you_mean(kind, _OPTIONS)}")
+        try:
+            number = float(value)
+        except ValueError:
+            raise InputError(f"the map {name!r}: the option {kind!r} needs a number, as {kind}=1.") from None
+        method = _OPTIONS[kind](method, number)
     reason = method.refuse(vit)
     if reason is not None:
         raise InputError(reason)
     return method
+
+
+def _plain_method(name: str) -> MapMethod:
+    base, _, argument = name.partition("=")
+    make = registry.load("maps", base)
+    try:
+        return cast(MapMethod, make(argument) if argument else make())
+    except TypeError:
+        raise InputError(f"the map {base!r} takes no argument; write it without {'=' + argument!r}.") from None
 
 
 def explain(
@@ -76,7 +97,8 @@ def explain(
     Args:
         model: Evaluated in evaluation mode; its mode is restored.
         images: Normalised as the model wants them (:meth:`Student.prepare` for a student).
-        method: Registered name (``mmpkd.registry.names("maps")``), as ``legrad`` or ``attention=max``.
+        method: Registered name (``mmpkd.registry.names("maps")``), as ``legrad``, ``attention=max`` or
+            ``legrad+smooth=1`` (:func:`map_method`).
         classes: Columns of the logits, by number or (for a student) by finding; all by default.
         pixels: Enlarge bilinearly from token centres to the images' size; else the token grid.
 

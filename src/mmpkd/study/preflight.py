@@ -28,7 +28,7 @@ def check_names(study: StudySettings) -> None:
     problems += [
         f"evaluate.maps: there is no map method {name!r}{did_you_mean(name, registry.names('maps'))}"
         for name in study.evaluate.maps
-        if name.partition("=")[0] not in registry.names("maps")
+        if name.partition("+")[0].partition("=")[0] not in registry.names("maps")
     ]
     for policy in study.evaluate.policies:
         try:
