@@ -30,7 +30,7 @@ from mmpkd.errors import InputError, did_you_mean
 
 DEFAULT_METHOD = {"class-token": "attention", "mean": "attention", "patch": "patch"}
 _OPTIONS: Mapping[str, Callable[[MapMethod, float], MapMethod]] = {
-    "smooth": lambda method, sigma: Smoothed(method, sigma),
+    "smooth": Smoothed,
     "noise": lambda method, share: NoiseAveraged(method, noise=share),
 }
 
