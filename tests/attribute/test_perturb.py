@@ -220,6 +220,8 @@ class TestCurves:
         vit, images, maps = vit_of(timm_model("class token")), noise(2), unequal_maps(2)
         found = perturbation_curves(vit, images, maps, [0, 1], steps=6)
         torch.testing.assert_close(perturbation_curves(vit, images, (5 * maps).exp(), [0, 1], steps=6, seed=9), found)
+        close = perturbation_curves(vit, images, 1 + 1e-9 * maps, [0, 1], steps=6)  # alike in single precision
+        torch.testing.assert_close(close, found)
         ranks = maps.flatten(1).argsort(dim=1).argsort(dim=1).view_as(maps).half()
         torch.testing.assert_close(perturbation_curves(vit, images, ranks, [0, 1], steps=6), found)
 
