@@ -41,6 +41,11 @@ class CellFolder:
         """One row a score: ``case``, ``finding``, ``method``, ``policy``, ``metric``, ``value``."""
         return self.path / "localisation.parquet"
 
+    @property
+    def checks(self) -> Path:
+        """Faithfulness and stability of the maps, in the columns of the localisation table."""
+        return self.path / "checks.parquet"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -87,6 +92,26 @@ class RunFolder:
     def comparison(self) -> Path:
         """Estimates and intervals per arm and per difference of arms."""
         return self.path / "comparison.parquet"
+
+    @property
+    def slices(self) -> Path:
+        """The comparison's localisation over true positives and over sizes of the ROI."""
+        return self.path / "slices.parquet"
+
+    @property
+    def ensembles(self) -> Path:
+        """Scores of each arm's mean map over seeds, and what it gains over a single seed."""
+        return self.path / "ensembles.parquet"
+
+    @property
+    def repeatability(self) -> Path:
+        """Similarity of maps between seeds, arms and unrelated pairs, with intervals."""
+        return self.path / "repeatability.parquet"
+
+    @property
+    def sanity(self) -> Path:
+        """Similarity of maps to those of a student whose weights are randomised from the head down."""
+        return self.path / "sanity.parquet"
 
     @property
     def verdict(self) -> Path:

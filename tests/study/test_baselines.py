@@ -16,7 +16,7 @@ from mmpkd.distil.checkpoint import save_student
 from mmpkd.evaluate.baselines import BASELINES
 from mmpkd.evaluate.localisation import localisation_scores
 from mmpkd.files import read_table
-from mmpkd.study.baselines import shuffle_weights, untrained_student
+from mmpkd.study.baselines import untrained_student
 from mmpkd.study.cell import CellWork
 from mmpkd.study.comparison import write_baselines
 from mmpkd.study.inputs import localised_positions
@@ -109,13 +109,16 @@ def test_fresh_weights_depend_on_the_seed_alone_and_leave_torchs_state(work: Cel
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_shuffled_weights_keep_each_tensors_values_and_lose_their_places(work: CellWork) -> None:
-    before = {name: value.clone() for name, value in untrained_student(work).named_parameters()}
-    shuffled = dict(shuffle_weights(untrained_student(work)).named_parameters())
-    for name, value in before.items():
-        assert torch.equal(value.flatten().sort().values, shuffled[name].flatten().sort().values)
-    weight = next(name for name in before if name.endswith("qkv.weight"))
-    assert (before[weight] == shuffled[weight]).float().mean() < 0.1
+def test_no_map_scores_above_the_ceiling_of_its_grid(table: pd.DataFrame, work: CellWork) -> None:
+    wide = table.pivot(index=COLUMNS[:-1], columns="arm", values="value").reset_index()
+    for metric in ("iou", "pixel_auroc", "energy_enrichment"):
+        rows = wide[(wide["metric"] == metric) & (wide["policy"] != "otsu") & (wide["method"] == "attention")]
+        assert (rows["grid-ceiling"] >= rows[["untrained", "randomised"]].max(axis=1) - 1e-9).all()
+    areas = {(t.case, t.finding): t.mask.mean() for t in work.targets}
+    enriched = wide[(wide["metric"] == "energy_enrichment") & (wide["method"] == "attention")]
+    most = [1 / areas[key] for key in zip(enriched["case"], enriched["finding"], strict=True)]
+    assert (enriched["grid-ceiling"] > 1).all()
+    assert (enriched["grid-ceiling"] < np.array(most)).all()
 
 
 def test_rois_of_several_sizes_score_as_each_alone(work: CellWork, monkeypatch: pytest.MonkeyPatch) -> None:

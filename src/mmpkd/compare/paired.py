@@ -31,9 +31,9 @@ def localisation_entries(
     for arm, statistics in own.items():
         yield "arm", arm, "", statistics, len(arms[arm].seeds)
 
-    references: dict[str, tuple[ArmValues, Statistics]] = {}
+    references: dict[str, tuple[ArmValues, Statistics, set[Score]]] = {}
     if reference_arm in arms:
-        references[reference_arm] = arms[reference_arm], own[reference_arm]
+        references[reference_arm] = arms[reference_arm], own[reference_arm], set()
     if baselines is not None and len(baselines):
         known, tables = read_localisation(
             baselines.drop(columns="seed", errors="ignore"), bootstrap.labels, "baselines"
@@ -41,14 +41,22 @@ def localisation_entries(
         for name, values in tables.items():
             yield "baseline", name, "", bootstrap.localisation(values, known), 0
             aligned = align(values, known, scores)
-            references[name] = aligned, bootstrap.localisation(aligned, scores) if scores else {}
+            statistics = bootstrap.localisation(aligned, scores) if scores else {}
+            references[name] = aligned, statistics, _unknown(scores, known)
 
     for arm, values in arms.items():
-        for name, (reference, statistics) in references.items():
+        for name, (reference, statistics, unknown) in references.items():
             if name != arm:
                 seeds = min(len(values.seeds), len(reference.seeds) or len(values.seeds))
                 paired = paired_difference(bootstrap, scores, (values, own[arm]), (reference, statistics))
-                yield "difference", arm, name, paired, seeds
+                shared = {score: draws for score, draws in paired.items() if score._replace(finding="") not in unknown}
+                yield "difference", arm, name, shared, seeds
+
+
+def _unknown(scores: list[Score], known: list[Score]) -> set[Score]:
+    """Return the kinds of score (whatever the finding) that a baseline was never given, such as its faithfulness."""
+    kinds = {score._replace(finding="", method="") for score in known}
+    return {score._replace(finding="") for score in scores if score._replace(finding="", method="") not in kinds}
 
 
 def paired_difference(

@@ -10,13 +10,15 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from mmpkd.evaluate.baselines import RANDOMISED, UNTRAINED
+from mmpkd.evaluate.baselines import GRID_CEILING, RANDOMISED, UNTRAINED
 from mmpkd.folder import CellFolder
 from mmpkd.study.cell import CellWork
+from mmpkd.study.checks import roi_coverage
 from mmpkd.study.inputs import localised_positions
-from mmpkd.study.localise import score_maps
+from mmpkd.study.localise import Target, score_canvases, score_maps, token_map_on_canvas
 
 if TYPE_CHECKING:
     from mmpkd.distil.student import Student
@@ -34,18 +36,35 @@ def score_unlearned(work: CellWork, trained: CellFolder, methods: Sequence[str],
         threads: Of torch; the plan's own, so that a run that goes on elsewhere computes the same.
     """
     from mmpkd.attribute.attribute import token_maps
+    from mmpkd.attribute.randomise import randomised
     from mmpkd.distil.checkpoint import load_student
 
     positions = localised_positions(work.cohort)
     tables = []
     with _torch_threads(threads):
-        students = {UNTRAINED: untrained_student(work), RANDOMISED: shuffle_weights(load_student(trained.student))}
+        students = {UNTRAINED: untrained_student(work), RANDOMISED: randomised(load_student(trained.student))}
         for method in methods:
             for name, student in students.items():
                 maps = token_maps(student, work.images, positions, method)
                 table = score_maps(work.targets, maps, positions, work.images, work.study.evaluate.policies)
                 tables.append(table.assign(arm=name))
     return pd.concat(tables, ignore_index=True)
+
+
+def score_ceiling(work: CellWork, trained: CellFolder, methods: Sequence[str]) -> pd.DataFrame:
+    """Return the localisation table of the ROI's own coverage of each token, the same under every method.
+
+    No map on the student's grid, enlarged as maps are, scores better at the ROI's own area by more than its edges.
+    """
+    from mmpkd.distil.checkpoint import load_student
+
+    grid = load_student(trained.student).grid
+
+    def ceiling(target: Target) -> np.ndarray:
+        return token_map_on_canvas(roi_coverage(work, target, grid), target, work.images)
+
+    table = score_canvases(work.targets, ceiling, "", work.study.evaluate.policies)
+    return pd.concat([table.assign(method=method, arm=GRID_CEILING) for method in methods], ignore_index=True)
 
 
 def untrained_student(work: CellWork, seed: int = _SEED) -> Student:
@@ -62,18 +81,6 @@ def untrained_student(work: CellWork, seed: int = _SEED) -> Student:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(student_seed(seed))
         return build_student(fresh, work.cohort.findings, work.cohort.task, work.images.fit).eval()
-
-
-def shuffle_weights(student: Student, seed: int = _SEED) -> Student:
-    """Permute the entries of each parameter tensor, in place: their distributions stay, what they learned goes."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in student.parameters():
-            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
-            parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return student
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from mmpkd.errors import InputError
 from mmpkd.files import write_table
 from mmpkd.folder import CellFolder
 from mmpkd.progress import SILENT, Progress
-from mmpkd.study.inputs import evaluation_positions, localised_positions
+from mmpkd.study.inputs import check_arms, evaluation_positions, localised_positions
 from mmpkd.study.localise import COLUMNS, Target, roi_targets, score_maps
 from mmpkd.study.settings import StudySettings
 
@@ -67,10 +67,13 @@ class CellWork:
 
 def run_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progress: Progress = SILENT) -> None:
     """Run what is not yet there of one cell."""
+    from mmpkd.study.checks import check_cell
+
     distil_cell(work, arm, seed, folder, progress)
     predict_cell(work, folder)
     attribute_cell(work, folder)
     evaluate_cell(work, folder)
+    check_cell(work, folder)
 
 
 def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progress: Progress = SILENT) -> None:
@@ -79,18 +82,24 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         return
     from mmpkd.distil.checkpoint import discard_state, save_student
     from mmpkd.distil.loop import train
+    from mmpkd.distil.roi_coverage import roi_coverage
 
     study, cohort = work.study, work.cohort
+    check_arms(study)
     chosen = study.arms[arm]
     make_targets = registry.load("arms", chosen.kind)
     rng = np.random.default_rng([seed, 0x5EED])
-    targets = make_targets(cohort.labels, work.soft_logits, chosen.objective, rng)
+    in_train = cohort.in_split("train")
+    # an arm may move labels from case to case, so it is given those of training cases alone
+    labels = np.where(in_train[:, None], cohort.labels, np.nan)
+    soft_logits = None if work.soft_logits is None else np.where(in_train[:, None], work.soft_logits, np.nan)
+    targets = make_targets(labels, soft_logits, chosen.objective, rng)
     trained = train(
         study.student,
         study.training,
         targets,
         work.images,
-        train_positions=np.flatnonzero(cohort.in_split("train")),
+        train_positions=np.flatnonzero(in_train),
         val_positions=np.flatnonzero(cohort.in_split("val")),
         val_labels=cohort.labels[cohort.in_split("val")],
         findings=cohort.findings,
@@ -98,6 +107,7 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         folder=folder,
         progress=progress,
         task=cohort.task,
+        rois=None if cohort.rois is None else partial(roi_coverage, cohort, work.images),
     )
     save_student(trained.student, folder.student, {**work.provenance, "arm": arm, "seed": seed})
     write_table(folder.history, trained.history, work.provenance)

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 
 from mmpkd.compare.compare import Endpoint, compare_arms
+from mmpkd.compare.ensembles import compare_ensembles
+from mmpkd.compare.repeatability import compare_repeatability
+from mmpkd.compare.sanity import compare_sanity
+from mmpkd.compare.slices import compare_slices
 from mmpkd.compare.verdict import verdict
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table, write_json, write_table
 from mmpkd.folder import RunFolder
-from mmpkd.study.baselines import score_unlearned
+from mmpkd.study.baselines import score_ceiling, score_unlearned
 from mmpkd.study.cell import CellWork, map_methods
+from mmpkd.study.checks import checked_targets
 from mmpkd.study.localise import COLUMNS, roi_targets, score_blind
+from mmpkd.study.repeat import map_similarities, score_ensembles
+from mmpkd.study.sanity import forgetting
 from mmpkd.study.settings import StudySettings
+from mmpkd.study.slices import roi_slices
+
+
+class Bootstrapping(TypedDict):
+    """How intervals are made; the same for every table of a study, so that their draws are paired."""
+
+    replicates: int
+    level: float
+    seed: int
 
 
 def write_baselines(work: CellWork, folder: RunFolder, threads: int) -> None:
@@ -31,32 +48,47 @@ def write_baselines(work: CellWork, folder: RunFolder, threads: int) -> None:
         methods, first = map_methods(work.study), folder.cell(next(iter(work.study.arms)), work.study.seeds[0])
         blind = score_blind(work.targets, prior, work.study.evaluate.policies, methods)
         unlearned = score_unlearned(work, first, methods, threads)
-        table = pd.concat([blind, unlearned], ignore_index=True)
+        table = pd.concat([blind, unlearned, score_ceiling(work, first, methods)], ignore_index=True)
     write_table(folder.baselines, table, work.provenance)
 
 
 def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, int]]) -> None:
-    """Write the comparison table and the verdict."""
+    """Write the comparison table, what else there is to say of maps, and the verdict."""
     predictions = _of_cells(folder, cells, "predictions")
-    predictions = predictions[predictions["split"] == "test"].drop(columns="split")
-    localisation = _of_cells(folder, cells, "localisation")
+    localisation, checks = (_of_cells(folder, cells, what) for what in ("localisation", "checks"))
     baselines = read_table(folder.baselines)
-    settings = work.study.compare
+    settings, labels = work.study.compare, test_labels(work)
     endpoint = primary_endpoint(work.study)
+    bootstrap: Bootstrapping = {
+        "replicates": settings.replicates,
+        "level": settings.level,
+        "seed": settings.seed,
+    }
+    reference_arm = settings.reference_arm if settings.reference_arm in work.study.arms else next(iter(work.study.arms))
     comparison = compare_arms(
-        predictions,
-        test_labels(work),
-        localisation if len(localisation) else None,
+        predictions[predictions["split"] == "test"].drop(columns="split"),
+        labels,
+        pd.concat([localisation, checks], ignore_index=True) if len(localisation) else None,
         baselines if len(baselines) else None,
-        reference_arm=settings.reference_arm
-        if settings.reference_arm in work.study.arms
-        else next(iter(work.study.arms)),
+        reference_arm=reference_arm,
         primary=endpoint,
-        replicates=settings.replicates,
-        level=settings.level,
-        seed=settings.seed,
+        **bootstrap,
     )
     write_table(folder.comparison, comparison, work.provenance)
+    if len(localisation):
+        slices = roi_slices(work, predictions)
+        of_slices = compare_slices(localisation, labels, slices, baselines, reference_arm=reference_arm, **bootstrap)
+        write_table(folder.slices, of_slices, work.provenance)
+    if checked_targets(work):
+        arm, seed = cells[0]
+        forgotten = compare_sanity(forgetting(work, folder.cell(arm, seed)), labels, arm=arm, **bootstrap)
+        write_table(folder.sanity, forgotten, work.provenance)
+    if len(localisation) and len(work.study.seeds) > 1:
+        ensembles = compare_ensembles(score_ensembles(work, folder), localisation, labels, **bootstrap)
+        write_table(folder.ensembles, ensembles, work.provenance)
+        similarities = map_similarities(work, folder)
+        repeated = compare_repeatability(similarities, labels, reference_arm=reference_arm, **bootstrap)
+        write_table(folder.repeatability, repeated, work.provenance)
     teacher = read_json(folder.teacher) if folder.teacher.is_file() else {}
     write_json(folder.verdict, verdict(comparison, endpoint, list(work.study.arms), teacher, level=settings.level))
 

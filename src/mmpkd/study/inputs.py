@@ -15,6 +15,7 @@ from mmpkd.cohort.cohort import Cohort
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.cohort.read import read_cohort
 from mmpkd.cohort.rois import check_rois
+from mmpkd.distil.arms import attention_of
 from mmpkd.errors import InputError
 from mmpkd.files import fingerprint
 from mmpkd.progress import SILENT, Progress
@@ -115,6 +116,24 @@ def localised_positions(cohort: Cohort) -> np.ndarray:
         return np.zeros(0, np.int64)
     with_roi = cohort.cases.index.isin(cohort.rois["case"])
     return np.flatnonzero(with_roi & cohort.in_split("test"))
+
+
+def check_arms(study: StudySettings) -> None:
+    """Refuse attention terms of any arm that this study cannot compute, before the first of them is trained.
+
+    Raises:
+        InputError: One sentence for each arm and reason.
+    """
+    from mmpkd.distil.attention_criterion import check_attention
+
+    problems = []
+    for name, arm in study.arms.items():
+        try:
+            check_attention(attention_of(arm.kind, arm.objective), study.training, study.cohort.rois is not None)
+        except InputError as error:
+            problems += [f"arms.{name}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(problems)
 
 
 def without_privileged(cohort: Cohort) -> Cohort:

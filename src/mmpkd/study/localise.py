@@ -72,7 +72,7 @@ def score_maps(
         token_map = maps.values[row_of[target.position], column_of[target.finding]]
         return token_map_on_canvas(token_map, target, images)
 
-    return _score(targets, canvas, maps.method, policies)
+    return score_canvases(targets, canvas, maps.method, policies)
 
 
 def token_map_on_canvas(token_map: np.ndarray, target: Target, images: ImageSet) -> np.ndarray:
@@ -103,8 +103,8 @@ def score_blind(
         MEAN_ROI_PRIOR: prior,
     }
     levels = chance_levels(np.array([target.mask.mean() for target in targets]), policies)
-    tables = {CHANCE: _long(targets, levels, "")}
-    tables |= {arm: _score(targets, maker, "", policies) for arm, maker in makers.items()}
+    tables = {CHANCE: long_table(targets, levels, "")}
+    tables |= {arm: score_canvases(targets, maker, "", policies) for arm, maker in makers.items()}
     return pd.concat(
         [table.assign(method=method, arm=arm) for method in methods for arm, table in tables.items()],
         ignore_index=True,
@@ -129,17 +129,17 @@ class _PriorSum:
         return rest.clip(min=0) if rest.max() > 1e-9 else np.ones(PRIOR_GRID)
 
 
-def _score(
+def score_canvases(
     targets: Sequence[Target], canvas: Callable[[Target], np.ndarray], method: str, policies: Sequence[str]
 ) -> pd.DataFrame:
-    """Score maps of one size together, a bounded number at a time; the table is in the order of the targets."""
+    """Score each target's map, made on the canvas of its mask; the table is in the order of the targets."""
     scores: dict[tuple[str, str], np.ndarray] = {}
     for chosen in _batches(targets):
         maps = np.stack([canvas(targets[index]) for index in chosen])
         masks = np.stack([targets[index].mask for index in chosen])
         for key, values in localisation_scores(maps, masks, policies).items():
             scores.setdefault(key, np.empty(len(targets)))[chosen] = values
-    return _long(targets, scores, method)
+    return long_table(targets, scores, method)
 
 
 def _batches(targets: Sequence[Target]) -> Iterator[list[int]]:
@@ -152,8 +152,8 @@ def _batches(targets: Sequence[Target]) -> Iterator[list[int]]:
         yield from (indices[start : start + step] for start in range(0, len(indices), step))
 
 
-def _long(targets: Sequence[Target], scores: Mapping[tuple[str, str], np.ndarray], method: str) -> pd.DataFrame:
-    """Return scores, each with one value a target, as a table with all scores of a target together."""
+def long_table(targets: Sequence[Target], scores: Mapping[tuple[str, str], np.ndarray], method: str) -> pd.DataFrame:
+    """Return scores ``{(policy, metric): one value a target}`` as a table, all scores of a target together."""
     return pd.DataFrame(
         {
             "case": np.repeat(np.array([target.case for target in targets], dtype=object), len(scores)),

@@ -33,6 +33,7 @@ from mmpkd.study.cell import (
     predict_cell,
     run_cell,
 )
+from mmpkd.study.checks import check_cell
 from mmpkd.study.execute import Shares, run_jobs, share_machine
 from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
 from mmpkd.study.preflight import check_names, check_student
@@ -201,7 +202,7 @@ class StudyRun:
 
     def run_cells(self) -> None:
         """Train, predict, map and score every cell that is not finished, several at a time."""
-        missing = [cell for cell in self.cells if not self.folder.cell(*cell).localisation.is_file()]
+        missing = [cell for cell in self.cells if not self.folder.cell(*cell).checks.is_file()]
         if not missing:
             return
         with self._timed("students"):
@@ -258,6 +259,8 @@ def _run_step(name: str, work: CellWork, arm: str, seed: int, folder: CellFolder
         raise InputError(f"{folder.path}: this cell has no trained student; run `mmpkd distil` first.")
     else:
         _STEPS[name](work, folder)  # type: ignore[operator]
+        if name == "evaluate":
+            check_cell(work, folder)
 
 
 def load_comparison(folder: RunFolder) -> tuple[pd.DataFrame, dict[str, object]]:

@@ -46,6 +46,25 @@ class EndpointSettings(Settings):
     method: str = ""
 
 
+class CheckSettings(Settings):
+    """Whether maps can be trusted, beyond where they lie; on a sample of the test ROIs, since it costs forward passes.
+
+    Args:
+        rois: Most ROIs looked at, drawn with a fixed seed; 0 leaves all checks out.
+        steps: Steps of the deletion and insertion curves.
+        withhold: How patches are withheld in them: ``tokens`` leave the sequence, or ``blur``; ``auto`` takes tokens
+            where the backbone allows it.
+        shift: Of the picture, right and down, as a share of its side: maps should follow.
+        noise: Standard deviation of noise, as a share of the image's range of values: maps should hardly change.
+    """
+
+    rois: int = Field(default=64, ge=0)
+    steps: int = Field(default=10, ge=1)
+    withhold: Literal["auto", "tokens", "blur"] = "auto"
+    shift: float = Field(default=0.03, ge=0.0, lt=0.5)
+    noise: float = Field(default=0.05, ge=0.0, le=1.0)
+
+
 class EvaluateSettings(Settings):
     """How maps are scored.
 
@@ -54,11 +73,13 @@ class EvaluateSettings(Settings):
         policies: Threshold policies by name.
         max_side_px: Maps and ROIs are compared in the geometry of the original image, on a canvas whose longer
             side is at most this.
+        checks: Faithfulness, stability and sanity.
     """
 
     maps: tuple[str, ...] = ()
     policies: tuple[str, ...] = ("top-area=0.1", "matched-area")
     max_side_px: int = Field(default=512, ge=16)
+    checks: CheckSettings = CheckSettings()
 
 
 class CompareSettings(Settings):

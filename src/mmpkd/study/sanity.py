@@ -1,0 +1,58 @@
+"""Sanity of a study's maps: how like themselves they stay while one student forgets, from the head down."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mmpkd.evaluate.similarity import MEASURES, similarity
+from mmpkd.folder import CellFolder
+from mmpkd.study.cell import CellWork, map_methods
+from mmpkd.study.checks import checked_targets
+
+
+def forgetting(work: CellWork, trained: CellFolder) -> pd.DataFrame:
+    """Return the similarity of maps before and after the weights are shuffled down to each depth.
+
+    Args:
+        work: What the study's cells share.
+        trained: The cell whose student forgets.
+
+    Returns:
+        ``depth`` (from 1), ``layer``, ``case``, ``finding``, ``method``, ``metric``, ``value``.
+    """
+    from mmpkd.attribute.attribute import token_maps
+    from mmpkd.attribute.randomise import cascade
+    from mmpkd.distil.checkpoint import load_student
+    from mmpkd.distil.student import Student
+
+    targets = checked_targets(work)
+    positions = np.unique([target.position for target in targets])
+    row_of = {int(position): row for row, position in enumerate(positions)}
+    rows = [row_of[target.position] for target in targets]
+    columns = [work.cohort.findings.index(target.finding) for target in targets]
+
+    def maps_of(student: Student) -> dict[str, np.ndarray]:
+        found = {name: token_maps(student, work.images, positions, name) for name in map_methods(work.study)}
+        return {name: maps.values[rows, columns].astype(np.float64) for name, maps in found.items()}
+
+    student = load_student(trained.student)
+    before = maps_of(student)
+    tables = []
+    for depth, (layer, forgetful) in enumerate(cascade(student), start=1):
+        for method, after in maps_of(forgetful).items():
+            tables += [
+                pd.DataFrame(
+                    {
+                        "depth": depth,
+                        "layer": layer,
+                        "case": [target.case for target in targets],
+                        "finding": [target.finding for target in targets],
+                        "method": method,
+                        "metric": name,
+                        "value": similarity(before[method], after, measure),
+                    }
+                )
+                for name, measure in MEASURES.items()
+            ]
+    return pd.concat(tables, ignore_index=True)
