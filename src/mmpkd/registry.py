@@ -24,6 +24,8 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "arms": {
         "hard": "mmpkd.distil.arms:hard",
         "mmpkd": "mmpkd.distil.arms:mmpkd",
+        "roi-supervised": "mmpkd.distil.arms:roi_supervised",
+        "random-labels": "mmpkd.distil.arms:random_labels",
     },
     "maps": {
         "attention": "mmpkd.attribute.attention:LastBlockAttention",

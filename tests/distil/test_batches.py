@@ -1,7 +1,9 @@
 import numpy as np
 import torch
 
-from mmpkd.distil.batches import BatchFeeder, epoch_batches, student_seed
+from mmpkd.distil import augment
+from mmpkd.distil.batches import BatchFeeder, augment_generator, draw_views, epoch_batches, student_seed
+from mmpkd.distil.settings import AugmentSettings
 
 CPU = torch.device("cpu")
 
@@ -38,3 +40,17 @@ def test_feeder_keeps_a_batch_intact_through_the_next_call(squares):
     first = feed(np.array([0, 1]))
     feed(np.array([2, 3]))
     torch.testing.assert_close(first, torch.from_numpy(squares.images.pixels[:2]))
+
+
+def test_a_second_view_draws_from_its_own_stream_and_leaves_the_first_alone():
+    one = draw_views(AugmentSettings(), (3, 4), seed=5, epoch=2)
+    two = draw_views(AugmentSettings(), (3, 4), seed=5, epoch=2, views=2)
+    assert (one.shape, two.shape) == ((3, 1, 4, 7), (3, 2, 4, 7))
+    np.testing.assert_array_equal(two[:, :1], one)
+    expected = augment.draw(AugmentSettings(), 12, augment_generator(5, 2, view=1))
+    np.testing.assert_array_equal(two[:, 1].reshape(12, 7), expected)
+    assert not np.isin(two[:, 1, :, 0], one[..., 0]).any()
+
+
+def test_views_that_change_nothing_are_not_drawn():
+    assert draw_views(AugmentSettings.off(), (3, 4), seed=5, epoch=2, views=2) is None

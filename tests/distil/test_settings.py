@@ -8,7 +8,8 @@ from mmpkd.errors import InputError
 def test_lambda_is_called_lambda_in_yaml_and_back():
     settings = ObjectiveSettings.from_data({"lambda": 0.3, "temperature": 2.0}, "study.yaml")
     assert settings.weights(["a", "b"], 0, 10).tolist() == [0.3, 0.3]
-    assert settings.to_data() == {"lambda": 0.3, "temperature": 2.0, "preset": "paper"}
+    terms = {"entropy": 0.0, "total_variation": 0.0, "consistency": 0.0, "roi": 0.0}
+    assert settings.to_data() == {"lambda": 0.3, "temperature": 2.0, "preset": "paper", "attention": terms}
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,13 @@ def test_a_misspelt_and_a_missing_finding_are_both_told():
         (ObjectiveSettings, {"lambda": {"nodule": -1}}, "greater than or equal to 0"),
         (ObjectiveSettings, {"preset": "hinto"}, "'paper', 'hinton' or 'lopez-paz'"),
         (ObjectiveSettings, {"lambda": {"kind": "cosine", "start": 0.1}}, "needs 'end'"),
+        (ObjectiveSettings, {"attention": {"entropy": -1}}, "greater than or equal to 0"),
+        (
+            ObjectiveSettings,
+            {"attention": {"entrpy": 1}},
+            "unknown setting 'attention.entrpy'; did you mean 'entropy'?",
+        ),
+        (ObjectiveSettings, {"attention": 1.0}, "attention"),
         (StudentSettings, {"image_size_px": 60, "patch_px": 16}, "does not divide into patches of 16 px"),
         (StudentSettings, {"width": 100, "heads": 3}, "does not divide into 3 heads"),
         (StudentSettings, {"pretrained": True, "weights": "vit.safetensors"}, "keep one of them"),
@@ -71,3 +79,9 @@ def test_bad_settings_are_one_sentence(model, data, told):
 def test_nothing_flips_unless_asked():
     assert AugmentSettings().flip is False
     assert TrainingSettings().augment.flip is False
+
+
+def test_attention_terms_are_off_unless_asked_and_named_in_order():
+    assert ObjectiveSettings().attention.names == ()
+    settings = ObjectiveSettings.from_data({"attention": {"roi": 1, "entropy": 0.1, "consistency": 0}}, "study.yaml")
+    assert settings.attention.names == ("entropy", "roi")

@@ -2,17 +2,18 @@
 
 An arm is a function ``(labels, soft_logits, objective, rng) -> Targets`` registered under its name
 (``mmpkd.registry``, kind ``arms``). It sees labels and never an image, so whatever it does to the targets,
-the loop stays the same, and the loop reads the rows of training cases only. This module imports no torch.
+the loop stays the same, and the loop reads the rows of training cases only. Where ROIs teach, an arm gives them
+their weight; they come to the loop by themselves. This module imports no torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
-from mmpkd.distil.settings import ObjectiveSettings
+from mmpkd.distil.settings import AttentionTerms, ObjectiveSettings
 from mmpkd.errors import InputError
 
 
@@ -23,12 +24,14 @@ class Targets:
     Args:
         hard: Labels 1, 0, or NaN where missing. In a multi-class cohort one-hot rows, NaN as a whole row.
         soft_logits: The teacher's logits (log-probabilities in a multi-class cohort), NaN where it is silent.
-        objective: How the two are weighed.
+        objective: How the two are weighed, and the attention terms.
+        keep_last_epoch: Deploy the weights of the last epoch, not of the best one on validation cases.
     """
 
     hard: Float[np.ndarray, "cases findings"]
     soft_logits: Float[np.ndarray, "cases findings"]
     objective: ObjectiveSettings
+    keep_last_epoch: bool = False
 
     def __post_init__(self) -> None:
         if self.hard.shape != self.soft_logits.shape:
@@ -41,7 +44,7 @@ class Targets:
 
     def take(self, positions: np.ndarray) -> Targets:
         """Return the targets of the cases at integer ``positions``."""
-        return Targets(self.hard[positions], self.soft_logits[positions], self.objective)
+        return replace(self, hard=self.hard[positions], soft_logits=self.soft_logits[positions])
 
 
 def hard(
@@ -64,3 +67,55 @@ def mmpkd(
     if soft_logits is None:
         raise InputError("the arm 'mmpkd' needs soft labels; run `mmpkd teach` first.")
     return Targets(labels, soft_logits, objective)
+
+
+def roi_supervised(
+    labels: Float[np.ndarray, "cases findings"],
+    soft_logits: Float[np.ndarray, "cases findings"] | None,
+    objective: ObjectiveSettings,
+    rng: np.random.Generator,
+) -> Targets:
+    """The upper bound: hard labels, and the training cases' ROIs say where (:mod:`attention_terms`, ``roi``).
+
+    No arm that is not shown ROIs is expected to find them better; what it reaches is how far a student of this size,
+    with this many cases, can go. The term's weight is the objective's, or 1 where that is 0.
+    """
+    supervised = objective.model_copy(update={"attention": attention_of("roi-supervised", objective)})
+    return hard(labels, soft_logits, supervised, rng)
+
+
+def random_labels(
+    labels: Float[np.ndarray, "cases findings"],
+    soft_logits: Float[np.ndarray, "cases findings"] | None,
+    objective: ObjectiveSettings,
+    rng: np.random.Generator,
+) -> Targets:
+    """Hard labels that belong to other cases: the data-randomisation check of Adebayo et al. 2018, arXiv 1810.03292.
+
+    Whole rows are permuted over the cases that have any label, so that prevalences and co-occurrences stay; give it the
+    labels of training cases alone. A map of this student that still finds ROIs shows the picture, not what was learnt.
+    Validation cases could only choose an epoch by chance, so the last one is kept, when the labels are learnt best.
+
+    Raises:
+        InputError: The objective has a ``roi`` term, which would give the true labels away.
+    """
+    attention_of("random-labels", objective)
+    labelled = np.flatnonzero(~np.isnan(labels).all(axis=1))
+    permuted = labels.copy()
+    permuted[labelled] = labels[rng.permutation(labelled)]
+    return replace(hard(permuted, soft_logits, objective, rng), keep_last_epoch=True)
+
+
+def attention_of(kind: str, objective: ObjectiveSettings) -> AttentionTerms:
+    """Return the attention terms that an arm of this kind trains with.
+
+    Raises:
+        InputError: The arm cannot have one of them.
+    """
+    terms = objective.attention
+    if kind == "random-labels" and terms.roi:
+        raise InputError(
+            "objective.attention.roi: the arm 'random-labels' trains on permuted labels, which ROIs would contradict; "
+            "leave the term out."
+        )
+    return terms.model_copy(update={"roi": terms.roi or 1.0}) if kind == "roi-supervised" else terms

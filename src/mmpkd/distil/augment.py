@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -51,14 +51,68 @@ def apply(
     A positive shift moves the picture right and down, a positive rotation turns it clockwise as seen, a
     factor of size above 1 enlarges it. Values stay within [0, 1].
     """
-    shift, scale, angle = parameters[:, :2], parameters[:, 2], parameters[:, 3]
-    brightness, contrast, flip = (parameters[:, column].view(-1, 1, 1, 1) for column in (4, 5, 6))
-    # affine_grid maps output to input coordinates (in [-1, 1]): the inverse of what the picture does
-    cosine, sine = angle.cos() / scale, angle.sin() / scale
-    rows = torch.stack([torch.stack([cosine, sine], 1), torch.stack([-sine, cosine], 1)], 1)
-    rows = torch.cat([rows, -rows @ (2.0 * shift).unsqueeze(2)], 2)
-    rows[:, 0] *= flip.view(-1, 1)
-    grid = functional.affine_grid(rows, list(images.shape), align_corners=False)
+    brightness, contrast = (parameters[:, column].view(-1, 1, 1, 1) for column in (4, 5))
+    grid = functional.affine_grid(_to_original(parameters), list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, align_corners=False)
     mean = moved.mean((1, 2, 3), keepdim=True)
     return torch.addcmul(mean + brightness - contrast * mean, moved, contrast).clamp_(0.0, 1.0)
+
+
+def apply_views(
+    images: Float[Tensor, "batch channels size size"], parameters: Float[Tensor, "views batch 7"]
+) -> Float[Tensor, "views_batch channels size size"]:
+    """Return each view of all images, changed by its own parameters, one view after the other."""
+    views = [apply(images, one) for one in parameters]
+    return views[0] if len(views) == 1 else torch.cat(views)
+
+
+def move(
+    maps: Float[Tensor, "batch maps rows columns"], parameters: Float[Tensor, "batch 7"]
+) -> Float[Tensor, "batch maps rows columns"]:
+    """Return maps of the picture as it was, at any resolution, moved as :func:`apply` moves it; what enters is 0.
+
+    Bilinear between cell centres, so whole cells and flips move exactly.
+    """
+    values, inside = _resample(maps, _to_original(parameters))
+    return values * inside
+
+
+def undo(
+    maps: Float[Tensor, "batch maps rows columns"], parameters: Float[Tensor, "batch 7"]
+) -> tuple[Float[Tensor, "batch maps rows columns"], Bool[Tensor, "batch 1 rows columns"]]:
+    """Return maps of what :func:`apply` made, taken back to where the picture was, and which cells it still shows.
+
+    The inverse of :func:`move`, in the same way. Cells that the change pushed out of view hold values of the
+    border, not of the picture.
+    """
+    return _resample(maps, _to_changed(parameters))
+
+
+def _to_original(parameters: Float[Tensor, "batch 7"]) -> Float[Tensor, "batch 2 3"]:
+    """Return the map from places of the changed picture to places of the original, both in [-1, 1]."""
+    shift, scale, angle = parameters[:, :2], parameters[:, 2], parameters[:, 3]
+    cosine, sine = angle.cos() / scale, angle.sin() / scale
+    rows = torch.stack([torch.stack([cosine, sine], 1), torch.stack([-sine, cosine], 1)], 1)
+    rows = torch.cat([rows, -rows @ (2.0 * shift).unsqueeze(2)], 2)
+    rows[:, 0] *= parameters[:, 6].view(-1, 1)
+    return rows
+
+
+def _to_changed(parameters: Float[Tensor, "batch 7"]) -> Float[Tensor, "batch 2 3"]:
+    """Return the inverse of :func:`_to_original`: flip, turn, resize, shift."""
+    shift, scale, angle, flip = parameters[:, :2], parameters[:, 2], parameters[:, 3], parameters[:, 6]
+    cosine, sine = angle.cos() * scale, angle.sin() * scale
+    rows = torch.stack([torch.stack([cosine * flip, -sine], 1), torch.stack([sine * flip, cosine], 1)], 1)
+    return torch.cat([rows, (2.0 * shift).unsqueeze(2)], 2)
+
+
+def _resample(
+    maps: Float[Tensor, "batch maps rows columns"], affine: Float[Tensor, "batch 2 3"]
+) -> tuple[Float[Tensor, "batch maps rows columns"], Bool[Tensor, "batch 1 rows columns"]]:
+    """Return the maps' values at places moved by ``affine``, and whether these lie within the maps.
+
+    Beyond the outermost centres a cell keeps its value, so that nothing fades within half a cell of the edge.
+    """
+    places = functional.affine_grid(affine, list(maps.shape), align_corners=False)
+    values = functional.grid_sample(maps, places, padding_mode="border", align_corners=False)
+    return values, (places.abs() <= 1.0).all(3).unsqueeze(1)

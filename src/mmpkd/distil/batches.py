@@ -5,17 +5,21 @@ Order depends on (seed, epoch) only, so that a resumed training sees what an uni
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+
+from mmpkd.distil import augment
+from mmpkd.distil.settings import AugmentSettings
 
 if TYPE_CHECKING:
     from mmpkd.cohort.image_set import ImageSet
 
-_ORDER, _AUGMENT, _TORCH, _STUDENT = range(4)  # one stream of random numbers each
+_ORDER, _AUGMENT, _TORCH, _STUDENT, _SECOND_VIEW = range(5)  # one stream of random numbers each
 
 
 def order_generator(seed: int, epoch: int) -> np.random.Generator:
@@ -23,9 +27,21 @@ def order_generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, _ORDER])
 
 
-def augment_generator(seed: int, epoch: int) -> np.random.Generator:
-    """Return the generator that draws the augmentation of one epoch."""
-    return np.random.default_rng([seed, epoch, _AUGMENT])
+def augment_generator(seed: int, epoch: int, view: int = 0) -> np.random.Generator:
+    """Return the generator that draws the augmentation of one epoch; a second view of each image has its own."""
+    return np.random.default_rng([seed, epoch, (_AUGMENT, _SECOND_VIEW)[view]])
+
+
+def draw_views(
+    settings: AugmentSettings, shape: tuple[int, int], seed: int, epoch: int, views: int = 1
+) -> Float[np.ndarray, "steps views batch 7"] | None:
+    """Return the parameters of an epoch's augmentation (:func:`mmpkd.distil.augment.draw`), for each view of an image.
+
+    The first view's do not depend on whether there is a second. ``None`` when the settings change nothing.
+    """
+    drawn = [augment.draw(settings, math.prod(shape), augment_generator(seed, epoch, view)) for view in range(views)]
+    shaped = [parameters.reshape(*shape, -1) for parameters in drawn if parameters is not None]
+    return np.stack(shaped, axis=1) if shaped else None
 
 
 def dropout_seed(seed: int, epoch: int, process: int) -> int:

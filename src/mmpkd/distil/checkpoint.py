@@ -104,11 +104,14 @@ class TrainingState:
     best: dict[str, Tensor]
     history: list[dict[str, float]]
 
-    def after(self, row: dict[str, float], metric: str, student: nn.Module) -> TrainingState:
-        """Return the state after one more epoch; until one has a metric, the latest counts as the best."""
+    def after(self, row: dict[str, float], metric: str, student: nn.Module, keep_last: bool = False) -> TrainingState:
+        """Return the state after one more epoch.
+
+        The latest epoch counts as the best with ``keep_last``, and until one has a metric.
+        """
         history, epoch = [*self.history, row], self.epoch + 1
         before = self.history[self.best_epoch - 1][metric] if self.best_epoch else math.nan
-        if not (math.isnan(before) or row[metric] > before):
+        if not (keep_last or math.isnan(before) or row[metric] > before):
             return TrainingState(epoch, self.best_epoch, self.best, history)
         best = {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
         return TrainingState(epoch, epoch, best, history)

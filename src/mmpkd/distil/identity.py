@@ -10,6 +10,7 @@ import numpy as np
 
 from mmpkd import __version__
 from mmpkd.distil.arms import Targets
+from mmpkd.distil.roi_coverage import RoiCoverage
 from mmpkd.distil.settings import StudentSettings, TrainingSettings
 from mmpkd.files import fingerprint
 
@@ -20,6 +21,7 @@ def training_fingerprint(
     student: StudentSettings,
     training: TrainingSettings,
     targets: Targets,
+    rois: RoiCoverage | None,
     train_positions: np.ndarray,
     val_positions: np.ndarray,
     val_labels: np.ndarray,
@@ -28,12 +30,15 @@ def training_fingerprint(
     seed: int,
 ) -> str:
     """Return a hash of everything that the trained weights depend on, except the pixels themselves."""
-    arrays = (targets.hard, targets.soft_logits, train_positions, val_positions, val_labels)
+    arrays = [targets.hard, targets.soft_logits, train_positions, val_positions, val_labels]
+    if rois is not None:
+        arrays += [rois.cases, rois.findings, rois.share]
     return fingerprint(
         {
             "student": student.to_data(),
             "training": {key: value for key, value in training.to_data().items() if key not in _NO_INFLUENCE},
             "objective": targets.objective.to_data(),
+            "keep_last_epoch": targets.keep_last_epoch,
             "arrays": [hashlib.blake2b(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays],
             "findings": list(findings),
             "task": task,

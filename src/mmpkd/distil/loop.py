@@ -22,12 +22,15 @@ from torch import Tensor, nn
 from mmpkd.cohort.cohort import Task
 from mmpkd.distil import augment, checkpoint
 from mmpkd.distil.arms import Targets
-from mmpkd.distil.batches import BatchFeeder, augment_generator, dropout_seed, epoch_batches, student_seed
+from mmpkd.distil.attention_criterion import AttentionCriterion, check_attention
+from mmpkd.distil.batches import BatchFeeder, draw_views, dropout_seed, epoch_batches, student_seed
 from mmpkd.distil.criterion import Criterion, build_criterion
 from mmpkd.distil.identity import training_fingerprint
 from mmpkd.distil.optimizer import build_optimizer
+from mmpkd.distil.own_map import MappedStudent
 from mmpkd.distil.precision import Precision, choose_precision
 from mmpkd.distil.predict import check_images
+from mmpkd.distil.roi_coverage import RoiCoverage, RoiSource
 from mmpkd.distil.schedule import learning_rate
 from mmpkd.distil.settings import StudentSettings, TrainingSettings
 from mmpkd.distil.student import Student, build_student, explicit_attention
@@ -52,9 +55,10 @@ class TrainedStudent:
     Args:
         student: With the weights of the best epoch, in evaluation mode.
         history: One row an epoch: ``epoch`` (from 1), ``train_loss``, ``train_hard``, ``train_soft`` (the
-            parts without their weights, NaN where there are none), ``learning_rate`` (at its end) and
-            ``val_auroc``.
-        best_epoch: The epoch with the best validation metric; the last one where it is undefined throughout.
+            parts without their weights, NaN where there are none), so each attention term that is on
+            (``train_entropy``), ``learning_rate`` (at its end) and ``val_auroc``.
+        best_epoch: The epoch with the best validation metric; the last one where it is undefined throughout, or
+            where the arm keeps that.
     """
 
     student: Student
@@ -75,6 +79,7 @@ def train(
     folder: CellFolder | None = None,
     progress: Progress = SILENT,
     task: Task = "multi-label",
+    rois: RoiSource | None = None,
 ) -> TrainedStudent:
     """Train one student, or go on with a killed training of the same.
 
@@ -92,14 +97,16 @@ def train(
             :func:`mmpkd.distil.checkpoint.discard_state` once the student is saved.
         progress: Advances once an epoch.
         task: ``multi-label`` or ``multi-class``.
+        rois: Gives the training cases' ROIs; called only if the objective's ``attention.roi`` is on.
 
     Raises:
-        InputError: Settings that do not fit images or findings, no labelled training case, a checkpoint of
-            another training, or a loss that became non-finite (the sentence names the batch's cases).
+        InputError: Settings that do not fit images, findings or each other, no labelled training case, a checkpoint
+            of another training, or a loss that became non-finite (the sentence names the batch's cases).
     """
     if len(targets) != len(images):
         raise ValueError(f"targets have {len(targets)} rows but there are {len(images)} cases")
-    taught = targets.take(train_positions)
+    taught, attention = targets.take(train_positions), targets.objective.attention
+    check_attention(attention, training, has_rois=rois is not None)
     if np.isnan(taught.hard).all() and np.isnan(taught.soft_logits).all():
         raise InputError("no training case has a label or a soft label; check the split and the label columns.")
     accelerator = Accelerator(mixed_precision="no")  # autocast is our own: accelerate's is set once per process
@@ -107,11 +114,13 @@ def train(
         torch.manual_seed(student_seed(seed))
         student = build_student(student_settings, findings, task, images.fit)
         check_images(student, images)
-        run = _Run(accelerator, student, training, taught, images, train_positions, seed)
+        coverage = rois(train_positions, student.grid) if rois is not None and attention.roi else None
+        run = _Run(accelerator, student, training, taught, coverage, images, train_positions, seed)
         fingerprint = training_fingerprint(
             student_settings,
             training,
             taught,
+            coverage,
             train_positions,
             val_positions,
             val_labels,
@@ -143,7 +152,7 @@ def _train_epochs(
         while not state.is_done(epochs, run.training.patience):
             row = run.train_epoch(state.epoch)
             row["val_auroc"] = macro_auroc(val_labels, run.predict(val_positions))
-            state = state.after(row, run.training.metric, run.student)
+            state = state.after(row, run.training.metric, run.student, run.targets.keep_last_epoch)
             advance(1)
             due = time.monotonic() - saved_at >= run.training.checkpoint_every_s
             due = due or state.is_done(epochs, run.training.patience)
@@ -162,6 +171,7 @@ class _Run:
         student: Student,
         training: TrainingSettings,
         targets: Targets,
+        rois: RoiCoverage | None,
         images: ImageSet,
         positions: Int[np.ndarray, " train"],
         seed: int,
@@ -176,11 +186,13 @@ class _Run:
                 f"not share out over {self.processes} processes; make it a multiple of {self.processes}."
             )
         self.precision: Precision = choose_precision(training.precision, self.device)
-        self.model: nn.Module = accelerator.prepare(student)
+        terms = targets.objective.attention
+        self.attention = AttentionCriterion(terms, targets.hard, rois, self.device, self.processes)
+        self.model: nn.Module = accelerator.prepare(MappedStudent(student) if terms.names else student)
         self.optimizer = build_optimizer(student, training)
         self.feed = BatchFeeder(images, self.device, training.batch_size)
         self.criterion = self._build_criterion(0)
-        self.step_loss: Callable[..., tuple[Tensor, Tensor]] = self._step_loss
+        self.step_loss: Callable[..., tuple[Tensor, Tensor, Tensor]] = self._step_loss
         if training.compile:
             self.step_loss = torch.compile(self._step_loss)
 
@@ -197,9 +209,9 @@ class _Run:
         total, first_bad = torch.zeros((), device=self.device), torch.full((), steps, device=self.device)
         parts: list[Tensor] = []
         rate = 0.0
-        for step, (images, own, batch) in enumerate(self._load(epoch, batches)):
+        for step, (images, moves, own, batch) in enumerate(self._load(epoch, batches)):
             rate = self._set_learning_rate(epoch * steps + step, steps)
-            loss, logits = self.step_loss(images, own, batch)
+            loss, logits, terms = self.step_loss(images, moves, own, batch)
             self.accelerator.backward(loss)
             if training.clip_norm is not None:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), training.clip_norm)
@@ -209,38 +221,43 @@ class _Run:
                 total += loss
                 first_bad = torch.where(loss.isfinite(), first_bad, first_bad.clamp(max=step))
                 if step % training.log_every == 0 or step == steps - 1:
-                    parts.append(self.criterion.parts(logits, own))
+                    parts.append(torch.cat([self.criterion.parts(logits, own), self.attention.told(terms, batch)]))
                     self._check_finite(first_bad, epoch, batches)
         means = torch.cat([(total / steps).reshape(1), torch.stack(parts).nanmean(0)])
-        loss_mean, hard, soft = self.accelerator.reduce(means, "mean").tolist()
-        return {
-            "epoch": epoch + 1,
-            "train_loss": loss_mean,
-            "train_hard": hard,
-            "train_soft": soft,
-            "learning_rate": rate,
-        }
+        names = ("loss", "hard", "soft", *self.attention.names)
+        told = zip(names, self.accelerator.reduce(means, "mean").tolist(), strict=True)
+        return {"epoch": epoch + 1, **{f"train_{name}": value for name, value in told}, "learning_rate": rate}
 
-    def _step_loss(self, images: Tensor, own: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
+    def _step_loss(
+        self, images: Tensor, moves: Tensor | None, own: Tensor, batch: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss, the logits of the first views, and the attention terms, none in the ordinary case."""
         with self.precision.autocast(self.device):
-            logits = self.model(images)
-        return self.criterion.loss(logits, own, batch), logits.detach()
+            output = self.model(images)
+        if not self.attention.names:
+            return self.criterion.loss(output, own, batch), output.detach(), self.attention.weights
+        logits, terms = output.logits[: len(own)], self.attention(output, moves, own, batch)
+        loss = self.criterion.loss(logits, own, batch) + (self.attention.weights * terms).sum()
+        return loss, logits.detach(), terms.detach()
 
-    def _load(self, epoch: int, batches: Int[np.ndarray, "steps batch"]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield this process's normalised images, its target rows, and those of the whole batch."""
+    def _load(
+        self, epoch: int, batches: Int[np.ndarray, "steps batch"]
+    ) -> Iterator[tuple[Tensor, Tensor | None, Tensor, Tensor]]:
+        """Yield this process's normalised images, their augmentation, their rows, and those of the whole batch.
+
+        Where a term needs two views of each image, all first views come before all second ones.
+        """
         share = batches.shape[1] // self.processes
         own = slice(self.process * share, (self.process + 1) * share)
-        drawn = augment.draw(self.training.augment, batches.size, augment_generator(self.seed, epoch))
-        on_device = None
-        if drawn is not None:
-            on_device = torch.from_numpy(drawn.reshape(*batches.shape, -1)[:, own]).to(self.device)
+        drawn = draw_views(self.training.augment, batches.shape, self.seed, epoch, self.attention.views)
+        on_device = None if drawn is None else torch.from_numpy(drawn[:, :, own]).to(self.device)
         rows = torch.from_numpy(batches).to(self.device)
         for step, batch in enumerate(batches):
-            pixels = self.feed(self.positions[batch[own]])
-            images = pixels.float().div_(255.0)
-            if on_device is not None:
-                images = augment.apply(images, on_device[step])
-            yield self.student.normalise(images), rows[step, own], rows[step]
+            images = self.feed(self.positions[batch[own]]).float().div_(255.0)
+            moves = None if on_device is None else on_device[step]
+            if moves is not None:
+                images = augment.apply_views(images, moves)
+            yield self.student.normalise(images), moves, rows[step, own], rows[step]
 
     def _set_learning_rate(self, step: int, steps_an_epoch: int) -> float:
         warmup = round(self.training.warmup_epochs * steps_an_epoch)

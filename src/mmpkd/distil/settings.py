@@ -180,6 +180,31 @@ Temperatures = Annotated[
 ]
 
 
+class AttentionTerms(Settings):
+    """Weights of the terms on the student's own map; 0 leaves a term out, and all of them 0 cost nothing.
+
+    Formulas and scales stand in :mod:`mmpkd.distil.attention_terms`, what the map is in :mod:`mmpkd.distil.own_map`.
+
+    Args:
+        entropy: For narrower maps: their entropy, as a share of a uniform map's.
+        total_variation: For smoother maps: the differences between neighbouring patches.
+        consistency: For maps that follow the picture: one minus the cosine similarity of the maps of two
+            augmented views. It costs a second forward and backward pass, so nearly twice the time and memory.
+        roi: For maps inside the ROIs of the training cases. An upper bound, not a fair arm: it is shown what
+            localisation is scored by.
+    """
+
+    entropy: NotNegative = 0.0
+    total_variation: NotNegative = 0.0
+    consistency: NotNegative = 0.0
+    roi: NotNegative = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms that are on, in the order above."""
+        return tuple(name for name, weight in self if weight)
+
+
 class ObjectiveSettings(Settings):
     """The distillation objective; see :mod:`mmpkd.distil.objective` for the formulas.
 
@@ -188,11 +213,13 @@ class ObjectiveSettings(Settings):
             or a schedule over the epochs.
         temperature: T > 0: a number, or one per finding by name.
         preset: Which of three published conventions: ``paper``, ``hinton`` or ``lopez-paz``.
+        attention: Weights of further terms, on the student's own map.
     """
 
     lambda_: Lambda = Field(default=0.5, alias="lambda")
     temperature: Temperatures = 1.0
     preset: PresetName = "paper"
+    attention: AttentionTerms = AttentionTerms()
 
     def weights(self, findings: Sequence[str], epoch: int, epochs: int) -> Float[np.ndarray, " findings"]:
         """Return λ of each finding in epoch ``epoch`` (from 0) of ``epochs``."""
