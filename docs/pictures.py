@@ -1,10 +1,12 @@
 """Pictures of the map methods for ``docs/maps``: three test cases of a finished run under every method of its study.
 
-    python docs/pictures.py RUN_FOLDER OUT [--root COHORT_FOLDER]
+    python docs/pictures.py RUN_FOLDER [RUN_FOLDER ...] OUT [--root COHORT_FOLDER]
 
 ``OUT/<method>.png`` shows each case's image with the ROI beside the map over it, ``OUT/overview.png`` all methods as
 columns and the cases as rows. Cases are drawn with a fixed seed among the test ROIs, before any map is looked at; the
-student is that of the primary endpoint's arm (the first arm, if that is not there) and the first seed.
+student is that of the primary endpoint's arm (the first arm, if that is not there) and the first seed. No student has
+every method (``patch`` needs a head that ``attention`` refuses), so runs of one cohort with different heads may be
+given together: a method is taken from the first run that has it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import matplotlib as mpl
@@ -48,12 +51,14 @@ class Example:
     """One drawn case.
 
     Args:
+        case: Its name in the run, never shown.
         finding: Whose ROI and maps these are.
         image: (height, width) uint8, on the canvas on which maps are scored.
         roi: The same shape.
         maps: By method, the same shape.
     """
 
+    case: str
     finding: str
     image: np.ndarray
     roi: np.ndarray
@@ -61,35 +66,53 @@ class Example:
 
 
 def main() -> None:
-    """Read the run and write the pictures."""
+    """Read the runs and write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN_FOLDER")
     parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--root", type=Path, help="the cohort's folder [default: `cohort` beside the run folder]")
+    parser.add_argument("--root", type=Path, help="the cohort's folder [default: `cohort` beside the first run]")
     given = parser.parse_args()
     try:
-        write_pictures(given.run, given.out, given.root)
+        write_pictures(given.runs, given.out, given.root)
     except InputError as error:
         parser.exit(2, "".join(f"{parser.prog}: {problem}\n" for problem in error.problems))
 
 
-def write_pictures(run_folder: Path, out: Path, root: Path | None = None) -> None:
-    """Write all pictures of a finished run.
+def write_pictures(run_folders: Sequence[Path], out: Path, root: Path | None = None) -> None:
+    """Write all pictures of finished runs.
 
     Args:
-        run_folder: Of a study that scored maps.
+        run_folders: Of studies of one cohort that scored maps.
         out: Folder of the pictures; made if it is not there.
-        root: The cohort's folder; ``cohort`` beside the run folder by default, as `mmpkd demo` lays it out.
+        root: The cohort's folder; ``cohort`` beside the first run by default, as `mmpkd demo` lays it out.
 
     Raises:
-        InputError: No run, another cohort than the run's, no test ROI, or maps that are missing.
+        InputError: No run, runs of another cohort, no test ROI, or maps that are missing.
     """
-    examples = read_examples(_finished_run(run_folder, run_folder.parent / "cohort" if root is None else root))
+    root = run_folders[0].parent / "cohort" if root is None else root
+    examples = merge([read_examples(_finished_run(folder, root)) for folder in run_folders])
     out.mkdir(parents=True, exist_ok=True)
     methods = list(examples[0].maps)
     _save(draw_overview(examples, methods), out / "overview.png")
     for method in methods:
         _save(draw_pairs(examples, method), out / f"{method}.png")
+
+
+def merge(of_runs: Sequence[Sequence[Example]]) -> list[Example]:
+    """Return the first run's cases with the maps of all runs.
+
+    Raises:
+        InputError: The runs drew different cases.
+    """
+    merged = []
+    for together in zip_longest(*of_runs):
+        if len({one and (one.case, one.finding) for one in together}) > 1:
+            raise InputError("the runs have other test ROIs than each other; give runs of one cohort and one split.")
+        maps: dict[str, np.ndarray] = {}
+        for one in together:
+            maps |= {method: heat for method, heat in one.maps.items() if method not in maps}
+        merged.append(replace(together[0], maps=maps))
+    return merged
 
 
 def read_examples(run: StudyRun) -> list[Example]:
@@ -111,7 +134,7 @@ def read_examples(run: StudyRun) -> list[Example]:
             token_map = maps.values[row_of[target.position], maps.findings.index(target.finding)]
             canvases[method] = token_map_on_canvas(token_map, target, work.images)
     return [
-        Example(target.finding, _picture(work, target), target.mask, canvases)
+        Example(target.case, target.finding, _picture(work, target), target.mask, canvases)
         for target, canvases in zip(drawn, shown, strict=True)
     ]
 

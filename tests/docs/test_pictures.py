@@ -68,7 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> StudyRun:
 @pytest.fixture(scope="module")
 def out(run: StudyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
-    pictures.write_pictures(run.folder.path, folder)
+    pictures.write_pictures([run.folder.path], folder)
     return folder
 
 
@@ -147,19 +147,40 @@ def test_titles_of_fourteen_narrow_columns_fit_and_lose_no_letter() -> None:
 def test_fourteen_methods_stay_within_1200_px() -> None:
     tile = np.zeros((64, 64), np.uint8)
     names = [f"method-{number}" for number in range(14)]
-    example = pictures.Example("nodule", tile, tile > 0, dict.fromkeys(names, tile.astype(np.float32)))
+    example = pictures.Example("case", "nodule", tile, tile > 0, dict.fromkeys(names, tile.astype(np.float32)))
     assert 1150 < pictures.draw_overview([example], names).width <= 1200
+
+
+def example(case: str, **heats: float) -> pictures.Example:
+    tile = np.zeros((2, 2), np.uint8)
+    return pictures.Example(
+        case, "nodule", tile, tile > 0, {name: np.full((2, 2), heat) for name, heat in heats.items()}
+    )
+
+
+def test_a_method_is_taken_from_the_first_run_that_has_it() -> None:
+    first, second = [example("a", legrad=1, rollout=2)], [example("a", patch=3, legrad=4)]
+    (merged,) = pictures.merge([first, second])
+    assert {name: heat[0, 0] for name, heat in merged.maps.items()} == {"legrad": 1, "rollout": 2, "patch": 3}
+    assert list(merged.maps) == ["legrad", "rollout", "patch"]
+    assert list(first[0].maps) == ["legrad", "rollout"]
+
+
+@pytest.mark.parametrize("others", [["b"], ["a", "b"], []])
+def test_runs_of_other_test_rois_are_not_mixed(others: list[str]) -> None:
+    with pytest.raises(InputError, match="give runs of one cohort and one split"):
+        pictures.merge([[example("a", legrad=1)], [example(case, patch=1) for case in others]])
 
 
 class TestBadInput:
     def test_a_folder_without_a_run(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no run of mmpkd is here"):
-            pictures.write_pictures(tmp_path, tmp_path / "out")
+            pictures.write_pictures([tmp_path], tmp_path / "out")
 
     def test_another_cohort(self, run: StudyRun, tmp_path: Path) -> None:
         write_phantom(PhantomSettings(patients=30, size_px=32, seed=2), tmp_path / "cohort")
         with pytest.raises(InputError, match="is the run of another cohort than"):
-            pictures.write_pictures(run.folder.path, tmp_path / "out", tmp_path / "cohort")
+            pictures.write_pictures([run.folder.path], tmp_path / "out", tmp_path / "cohort")
         assert not (tmp_path / "out").exists()
 
     def test_a_cohort_without_rois(self, run: StudyRun, tmp_path: Path) -> None:
@@ -168,14 +189,14 @@ class TestBadInput:
         (tmp_path / "study.yaml").write_text(yaml.safe_dump({**STUDY, "cohort": cohort}))
         bare = StudyRun(*load_study(tmp_path / "study.yaml", run.root), tmp_path / "run")
         with bare.claimed(), pytest.raises(InputError, match="no test case has an ROI"):
-            pictures.write_pictures(bare.folder.path, tmp_path / "out", run.root)
+            pictures.write_pictures([bare.folder.path], tmp_path / "out", run.root)
 
     def test_maps_that_are_missing(self, run: StudyRun, tmp_path: Path) -> None:
         copied = tmp_path / "run"
         shutil.copytree(run.folder.path, copied)
         (copied / "cells" / "hard" / "seed-3" / "maps-legrad.safetensors").unlink()
         with pytest.raises(InputError, match=r"maps-legrad\.safetensors: the maps are missing; run `mmpkd attribute`"):
-            pictures.write_pictures(copied, tmp_path / "out", run.root)
+            pictures.write_pictures([copied], tmp_path / "out", run.root)
 
     def test_the_command_ends_with_2_and_one_sentence(self, tmp_path, monkeypatch, capsys) -> None:
         monkeypatch.setattr(sys, "argv", ["pictures.py", str(tmp_path), str(tmp_path / "out")])
