@@ -21,10 +21,12 @@ from mmpkd.report.data import ReportData, read_report_data
 from mmpkd.report.findings import auroc_figures
 from mmpkd.report.glossary import METRICS, TERMS, describe_metric
 from mmpkd.report.localisation import map_panels
+from mmpkd.report.methods import methods_table
 from mmpkd.report.record import cohort_panel, run_panel, training_figures
 from mmpkd.report.tables import compared_arms, endpoint_table, finding_table
 from mmpkd.report.teacher import teacher_panel
 from mmpkd.report.tiles import key_numbers
+from mmpkd.report.trust import map_trust
 
 SECTIONS = (
     ("verdict", "Verdict"),
@@ -32,6 +34,7 @@ SECTIONS = (
     ("arms", "Arms"),
     ("findings", "Findings"),
     ("localisation", "Localisation"),
+    ("trust", "Trust"),
     ("cases", "Cases"),
     ("training", "Training"),
     ("cohort", "Cohort"),
@@ -83,6 +86,8 @@ def _context(data: ReportData) -> dict[str, Any]:
         "auroc_figures": auroc_figures(data),
         "auroc_table": finding_table(data, "auroc"),
         "map_panels": map_panels(data),
+        "methods": methods_table(data),
+        "trust": map_trust(data),
         "example_cases": example_cases(data),
         "colour_bar": colour_bar_uri() if data.gallery else "",
         "training": training_figures(data),
@@ -105,6 +110,7 @@ def _interval_words(data: ReportData) -> str:
 def _metrics_used(data: ReportData) -> list[Any]:
     """Return the definitions of the metrics that the report names, in the glossary's order."""
     used = {row.metric for row in data.comparison}
+    used |= {row.metric for row in data.repeatability}
     if data.teacher is not None:
         used |= {"auroc", "brier", "calibration_error"}
     known = [metric for metric in METRICS if metric.name in used]

@@ -50,7 +50,7 @@ def _example(case: GalleryCase, arms: tuple[str, ...]) -> ExampleCase:
     ]
     for arm in sorted(case.maps, key=lambda arm: arms.index(arm) if arm in arms else len(arms)):
         overlay = overlays.map_overlay(case.image, case.maps[arm], case.roi, _SIDE_PX)
-        probability = decimal(case.probabilities.get(arm), 2)
+        probability = decimal(case.probabilities[arm], 2) if arm in case.probabilities else ""
         pictures.append(CasePicture(overlays.png_data_uri(overlay), arm, probability, f"Map of {arm} for {finding}"))
     label = "label missing" if case.label is None else ("present" if case.label else "absent")
     return ExampleCase(finding, label, tuple(pictures))

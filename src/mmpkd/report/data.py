@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from mmpkd.files import read_json, read_table
 from mmpkd.folder import RunFolder
 from mmpkd.settings import read_yaml
 
-MACRO = "macro"
+MACRO, POOLED = "macro", "pooled"
 WITHHELD = "(path withheld)"
-_TEXT_COLUMNS = ("kind", "arm", "reference_arm", "metric", "policy", "method", "finding", "role")
-_COMPARISON_COLUMNS = [*_TEXT_COLUMNS, "estimate", "low", "high", "cases", "patients", "seeds"]
+_TEXT_COLUMNS = ("kind", "arm", "reference_arm", "metric", "policy", "method", "finding")
+_TABLE_COLUMNS = [*_TEXT_COLUMNS, "estimate", "low", "high", "cases", "patients", "seeds"]
 _PATH_KEYS = {"root", "table", "tables", "path", "paths", "folder", "cache", "cache_dir", "out"}
 _PATH = re.compile(
     r"(?<![\w.:/\\])(?:file://|~|[A-Za-z]:(?=[/\\]))?(?:/[\w.+~@%-]+){2,}/?"
@@ -108,6 +108,10 @@ class ReportData:
     comparison: tuple[Row, ...]
     histories: tuple[History, ...]
     gallery: tuple[GalleryCase, ...]
+    slices: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    ensembles: tuple[Row, ...] = ()
+    repeatability: tuple[Row, ...] = ()
+    sanity: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
 
     def select(self, **wanted: str) -> tuple[Row, ...]:
         """Return the comparison rows whose columns equal ``wanted``."""
@@ -135,9 +139,13 @@ def read_report_data(folder: RunFolder) -> ReportData:
         cohort=_optional_document(folder.cohort),
         teacher=_optional_document(folder.teacher),
         verdict=_optional_document(folder.verdict),
-        comparison=_read_comparison(folder.comparison),
+        comparison=_read_rows(folder.comparison, needs=["role"]).get("", ()),
         histories=tuple(_read_histories(folder, arms, seeds)),
         gallery=_read_gallery(folder.gallery),
+        slices=_read_rows(folder.slices, by="slice"),
+        ensembles=_read_rows(folder.ensembles).get("", ()),
+        repeatability=_read_rows(folder.repeatability).get("", ()),
+        sanity=_read_rows(folder.sanity, by="layer"),
     )
 
 
@@ -172,20 +180,26 @@ def _optional_document(path: Path) -> Mapping[str, Any] | None:
     return withhold_paths(_read_document(path)) if path.is_file() else None
 
 
-def _read_comparison(path: Path) -> tuple[Row, ...]:
+def _read_rows(path: Path, by: str = "", needs: Sequence[str] = ()) -> dict[str, tuple[Row, ...]]:
+    """Return a table in the columns of the comparison, split by one more column where it has one."""
     if not path.is_file():
-        return ()
+        return {}
     table = read_table(path)
-    missing = [column for column in _COMPARISON_COLUMNS if column not in table.columns]
+    needed = [*_TABLE_COLUMNS, *needs, *([by] if by else [])]
+    missing = [column for column in needed if column not in table.columns]
     if missing:
         raise InputError(f"{path}: lacks the column {missing[0]!r}; remove it and run `mmpkd compare` again.")
-    return tuple(_row(record) for record in table[_COMPARISON_COLUMNS].to_dict(orient="records"))
+    rows: dict[str, list[Row]] = {}
+    for record in table.to_dict(orient="records"):
+        rows.setdefault(str(record[by]) if by else "", []).append(_row(record))
+    return {name: tuple(found) for name, found in rows.items()}
 
 
 def _row(record: Mapping[Any, Any]) -> Row:
-    kind, arm, reference_arm, metric, policy, method, finding, role = (
+    kind, arm, reference_arm, metric, policy, method, finding = (
         "" if _is_missing(record[name]) else str(record[name]) for name in _TEXT_COLUMNS
     )
+    role = str(record.get("role", "exploratory"))
     cases, patients, seeds = (_count(record[name]) for name in ("cases", "patients", "seeds"))
     estimate = Estimate(*(_number(record[name]) for name in ("estimate", "low", "high")))
     return Row(kind, arm, reference_arm, metric, policy, method, finding, estimate, cases, patients, seeds, role)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Family = Literal["classification", "localisation"]
+Family = Literal["classification", "localisation", "faithfulness", "stability"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Metric:
         name: As in the tables (``fdr``).
         label: For people (``False discovery rate (FDR)``).
         short: For narrow places (``FDR``).
-        family: What it scores: probabilities or maps.
+        family: What it scores: probabilities, or of maps their place, their faithfulness or their stability.
         better: Which way is better; ``""`` where neither is.
         definition: One or two sentences.
         digits: Decimals shown.
@@ -172,6 +172,104 @@ METRICS: tuple[Metric, ...] = (
         " chance. Papers on MS-CXR print its absolute value, by which a map that avoids the ROI does well.",
         digits=2,
     ),
+    Metric(
+        "deletion",
+        "Deletion",
+        "deletion",
+        "faithfulness",
+        "lower",
+        "Mean probability while the map's highest patches are taken away first. A faithful map makes it fall fast.",
+    ),
+    Metric(
+        "insertion",
+        "Insertion",
+        "insertion",
+        "faithfulness",
+        "higher",
+        "Mean probability while the map's highest patches are given first. A faithful map makes it rise fast.",
+    ),
+    Metric(
+        "insertion_minus_deletion",
+        "Insertion less deletion",
+        "ins. − del.",
+        "faithfulness",
+        "higher",
+        "Insertion less deletion. About 0 for a random order.",
+    ),
+    Metric(
+        "faithfulness_gain",
+        "Faithfulness over random order",
+        "over random",
+        "faithfulness",
+        "higher",
+        "Insertion less deletion, less the same of random orders for the same student and case. 0 is chance.",
+    ),
+    Metric(
+        "sufficiency",
+        "Kept by the ROI alone",
+        "ROI alone",
+        "faithfulness",
+        "higher",
+        "Probability with the ROI's patches alone over that of the whole image.",
+    ),
+    Metric(
+        "random_sufficiency",
+        "Kept by as many random patches outside",
+        "random alone",
+        "faithfulness",
+        "",
+        "Probability with as many random patches from outside the ROI alone, over that of the whole image.",
+    ),
+    Metric(
+        "sufficiency_gain",
+        "ROI suffices",
+        "suffices",
+        "faithfulness",
+        "higher",
+        "Share of the whole image's probability that the ROI's patches alone keep, less that of as many random patches"
+        " outside. 0: the ROI says no more to the student than any place.",
+    ),
+    Metric(
+        "comprehensiveness",
+        "Lost without the ROI",
+        "without ROI",
+        "faithfulness",
+        "higher",
+        "1 less the probability without the ROI's patches over that of the whole image.",
+    ),
+    Metric(
+        "random_comprehensiveness",
+        "Lost without as many random patches",
+        "without random",
+        "faithfulness",
+        "",
+        "1 less the probability without as many random patches from outside the ROI, over that of the whole image.",
+    ),
+    Metric(
+        "comprehensiveness_gain",
+        "ROI is needed",
+        "needed",
+        "faithfulness",
+        "higher",
+        "Share of the probability lost without the ROI's patches, less that lost without as many random ones."
+        " 0: the student does as well without the ROI.",
+    ),
+    *(
+        Metric(
+            f"{change}_{measure}",
+            f"{how}, {words}",
+            f"{how}, {words}",
+            "stability",
+            "higher",
+            f"{words[:1].upper()}{words[1:]} of the map with the map of the {said} image, moved back. 1 is the same.",
+        )
+        for change, how, said in (("shift", "Shifted image", "slightly shifted"), ("noise", "Noisy image", "noisy"))
+        for measure, words in (
+            ("ssim", "structural similarity"),
+            ("spearman", "rank correlation"),
+            ("top_overlap", "overlap of the top tenth"),
+        )
+    ),
 )
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -219,6 +317,7 @@ _BASELINES = {
     "mean_roi_prior": "Mean-ROI prior",
     "untrained": "Untrained student",
     "randomised": "Weight-randomised student",
+    "grid_ceiling": "Ceiling of the token grid",
 }
 _POLICIES = {
     "": "without a threshold",

@@ -21,6 +21,7 @@ from mmpkd.report.tables import (
     compared_arms,
     describe_setting,
     estimate_of,
+    family_of,
     map_settings,
 )
 from mmpkd.report.words import minus, show
@@ -47,6 +48,8 @@ class MapPanel:
     """Localisation under one map method and threshold policy."""
 
     title: str
+    words: str
+    method: str
     figures: tuple[Markup, ...]
     numbers: Table
     against_baselines: Table
@@ -68,7 +71,7 @@ def _map_panel(data: ReportData, setting: MapSetting, index: int, settings: tupl
         for row in data.select(kind="baseline", policy=setting.policy)
         if row.method == setting.method or row.method not in methods
     ]
-    names = list(dict.fromkeys(row.metric for row in of_arms))
+    names = list(dict.fromkeys(row.metric for row in of_arms if family_of(row) == "localisation"))
     baseline_names = list(dict.fromkeys(row.arm for row in baselines))
     looks = [arm_series(arms, arm) for arm in arms]
     looks += [baseline_series(i, describe_baseline(name)) for i, name in enumerate(baseline_names)]
@@ -87,9 +90,12 @@ def _map_panel(data: ReportData, setting: MapSetting, index: int, settings: tupl
                 description=f"{metric.label}{arrow}: arms and baselines with intervals.",
             )
         )
+    words, several = describe_setting(setting, settings), len({other.method for other in settings}) > 1
     leading = next((name for name in ("iou", "energy_enrichment", "pointing") if name in names), "")
     return MapPanel(
-        title=describe_setting(setting, settings),
+        title=words[:1].upper() + words[1:] if several else f"Maps {words}",
+        words=words,
+        method=setting.method,
         figures=tuple(figures),
         numbers=_map_numbers(of_arms, baselines, names, arms, baseline_names),
         against_baselines=_against_baselines(data, setting, names, arms),

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mmpkd.report.data import MACRO, Estimate, ReportData, Row
-from mmpkd.report.glossary import Metric, describe_metric, describe_policy, plain
+from mmpkd.report.data import MACRO, POOLED, Estimate, ReportData, Row
+from mmpkd.report.glossary import Family, Metric, describe_metric, describe_policy, plain
 from mmpkd.report.words import NO_NUMBER, finding_words, minus, show
 
 
@@ -94,7 +94,7 @@ def differences_of(data: ReportData) -> tuple[tuple[str, str], ...]:
 
 def map_settings(data: ReportData) -> tuple[MapSetting, ...]:
     """Return the (method, policy) pairs of the localisation scores, policies without a threshold last."""
-    rows = [row for row in data.comparison if row.kind == "arm" and _is_localisation(row)]
+    rows = [row for row in data.comparison if row.kind == "arm" and family_of(row) == "localisation"]
     found = dict.fromkeys(MapSetting(row.method, row.policy) for row in rows)
     return tuple(sorted(found, key=lambda setting: setting.policy == ""))
 
@@ -108,20 +108,25 @@ def describe_setting(setting: MapSetting, settings: Sequence[MapSetting]) -> str
 
 
 def endpoint_table(data: ReportData) -> Table:
-    """Return the macro endpoints: one column an arm, then one a difference."""
+    """Return the macro endpoints: one column an arm, then one a difference.
+
+    Of several map methods the primary endpoint's is shown, else the first; the localisation panels have all.
+    """
     arms, pairs = compared_arms(data), differences_of(data)
     columns = (*arms, *(minus(*pair) for pair in pairs))
     settings = map_settings(data)
     groups = []
     macro = [row for row in data.comparison if row.finding == MACRO and row.kind in ("arm", "difference")]
-    classification = [row for row in macro if not _is_localisation(row)]
+    classification = [row for row in macro if family_of(row) == "classification"]
     if classification:
-        groups.append(Group("Classification", _lines(classification, arms, pairs)))
-    for setting in settings:
-        rows = [row for row in macro if _is_localisation(row) and (row.method, row.policy) == _pair(setting)]
+        groups.append(Group("Classification", metric_lines(classification, arms, pairs)))
+    asked = next((row.method for row in macro if row.role == "primary" and row.method), "")
+    shown = asked or next((setting.method for setting in settings), "")
+    for setting in (setting for setting in settings if setting.method == shown):
+        rows = [row for row in macro if family_of(row) == "localisation" and (row.method, row.policy) == _pair(setting)]
         if rows:
             title = f"Localisation, {describe_setting(setting, settings)}"
-            groups.append(Group(title, _lines(rows, arms, pairs)))
+            groups.append(Group(title, metric_lines(rows, arms, pairs)))
     return Table(columns, tuple(groups))
 
 
@@ -143,12 +148,13 @@ def finding_table(data: ReportData, metric_name: str, method: str = "", policy: 
 
 
 def findings_of(rows: Iterable[Row]) -> list[str]:
-    """Return the findings in the order of the table, the macro mean last."""
+    """Return the findings in the order of the table, the pooled mean and then the macro mean last."""
     found = dict.fromkeys(row.finding for row in rows)
-    return [name for name in found if name != MACRO] + [name for name in found if name == MACRO]
+    return [name for name in found if name not in (MACRO, POOLED)] + [name for name in (POOLED, MACRO) if name in found]
 
 
-def _lines(rows: Sequence[Row], arms: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[Line, ...]:
+def metric_lines(rows: Sequence[Row], arms: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[Line, ...]:
+    """Return a line a metric: its value for each arm, then each difference."""
     lines = []
     for name in dict.fromkeys(row.metric for row in rows):
         metric = describe_metric(name)
@@ -172,8 +178,9 @@ def _pair(setting: MapSetting) -> tuple[str, str]:
     return setting.method, setting.policy
 
 
-def _is_localisation(row: Row) -> bool:
-    return bool(row.method) or describe_metric(row.metric).family == "localisation"
+def family_of(row: Row) -> Family:
+    """Return what the row's metric scores."""
+    return describe_metric(row.metric).family
 
 
 def read_estimate(record: object, name: str) -> Estimate:

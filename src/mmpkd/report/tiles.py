@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from mmpkd.report.data import MACRO, ReportData, Row
 from mmpkd.report.glossary import describe_metric, describe_policy
+from mmpkd.report.methods import primary_arm
 from mmpkd.report.tables import read_estimate, show_interval
+from mmpkd.report.trust import headline
 from mmpkd.report.words import finding_words, minus, show
 
 
@@ -28,9 +30,20 @@ def key_numbers(data: ReportData) -> list[Tile]:
         tiles = [_difference_tile(row, primary=False) for row in auroc[:1]]
     for row in data.select(kind="arm", metric="auroc", finding=MACRO)[:3]:
         tiles.append(Tile(f"Macro AUROC, {row.arm}", show(row.estimate.value), show_interval(row.estimate)))
+    tiles += _repeat_tile(data)
     tiles += _teacher_tile(data)
     tiles += _size_tile(data)
     return tiles
+
+
+def _repeat_tile(data: ReportData) -> list[Tile]:
+    arm = primary_arm(data)
+    found = headline(data, arm)
+    if found is None:
+        return []
+    between, unrelated = found
+    detail = f"{show_interval(between)}; unrelated images {show(unrelated.value)}".removeprefix("; ")
+    return [Tile(f"Maps of two seeds, rank correlation, {arm}", show(between.value), detail)]
 
 
 def _is_primary_difference(row: Row) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from mmpkd.report.data import MACRO
+from mmpkd.report.data import MACRO, POOLED
 from mmpkd.report.glossary import plain
 
 MINUS = "\u2212"
@@ -29,7 +29,7 @@ def minus(arm: str, reference: str) -> str:
 
 def finding_words(name: str) -> str:
     """Return a finding as the report calls it."""
-    return "macro mean" if name == MACRO else plain(name)
+    return {MACRO: "macro mean", POOLED: "all ROIs pooled"}.get(name) or plain(name)
 
 
 def decimal(value: object, digits: int = 3) -> str:

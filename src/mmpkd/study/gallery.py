@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from mmpkd.cohort.images import decode, read_bytes
+from mmpkd.evaluate.similarity import disagreement, ensemble
 from mmpkd.files import read_table, written_whole
 from mmpkd.folder import RunFolder
 from mmpkd.study.cell import CellWork, map_methods
@@ -53,8 +54,27 @@ def write_gallery(work: CellWork, folder: RunFolder) -> None:
             tensors[f"map/{arm}/{index}"] = token_map_on_canvas(token_map, target, work.images).astype(np.float16)
             probabilities = entries[index]["probabilities"]
             cast(dict[str, float], probabilities)[arm] = round(float(predicted[(target.case, target.finding)]), 4)
+    if len(work.study.seeds) > 1:
+        tensors |= _over_seeds(work, folder, method, chosen, positions)
     with written_whole(folder.gallery) as temporary:
         save_file(tensors, temporary, metadata={"gallery": json.dumps(entries)})
+
+
+def _over_seeds(
+    work: CellWork, folder: RunFolder, method: str, chosen: list[Target], positions: list[int]
+) -> dict[str, np.ndarray]:
+    """Return the primary arm's mean map over seeds, and where its seeds disagree."""
+    primary = work.study.compare.primary.arm
+    arm = primary if primary in work.study.arms else next(iter(work.study.arms))
+    of_seeds = [read_maps(folder.cell(arm, seed).maps(method)) for seed in work.study.seeds]
+    tensors = {}
+    for index, target in enumerate(chosen):
+        row, column = positions.index(target.position), of_seeds[0].findings.index(target.finding)
+        maps = np.stack([maps.values[row, column] for maps in of_seeds])
+        for name, combined in ((f"mean of {len(maps)} seeds", ensemble(maps)), ("seeds disagree", disagreement(maps))):
+            heat = token_map_on_canvas(np.nan_to_num(combined), target, work.images)
+            tensors[f"map/{arm}, {name}/{index}"] = (heat / max(float(heat.max()), 1e-12)).astype(np.float16)
+    return tensors
 
 
 def _draw(work: CellWork) -> list[Target]:
