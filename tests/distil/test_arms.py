@@ -80,7 +80,7 @@ MANY = np.stack([np.arange(40) % 2, np.arange(40) % 5 == 0], axis=1).astype(floa
 
 
 def test_random_labels_are_whole_rows_of_other_cases():
-    targets = random_labels(MANY, SOFT, ObjectiveSettings(), np.random.default_rng(1))
+    targets = random_labels(MANY, np.zeros_like(MANY), ObjectiveSettings(), np.random.default_rng(1))
     assert not np.array_equal(targets.hard, MANY)
     assert sorted(map(tuple, targets.hard)) == sorted(map(tuple, MANY))
     assert np.isnan(targets.soft_logits).all()
