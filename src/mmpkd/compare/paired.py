@@ -31,32 +31,37 @@ def localisation_entries(
     for arm, statistics in own.items():
         yield "arm", arm, "", statistics, len(arms[arm].seeds)
 
-    references: dict[str, tuple[ArmValues, Statistics, set[Score]]] = {}
+    references: dict[str, tuple[ArmValues, Statistics, list[int]]] = {}
     if reference_arm in arms:
-        references[reference_arm] = arms[reference_arm], own[reference_arm], set()
+        references[reference_arm] = arms[reference_arm], own[reference_arm], list(range(len(scores)))
     if baselines is not None and len(baselines):
         known, tables = read_localisation(
             baselines.drop(columns="seed", errors="ignore"), bootstrap.labels, "baselines"
         )
         for name, values in tables.items():
-            yield "baseline", name, "", bootstrap.localisation(values, known), 0
+            statistics = bootstrap.localisation(values, known)
+            yield "baseline", name, "", statistics, 0
+            shared = _known_to(known, scores)
             aligned = align(values, known, scores)
-            statistics = bootstrap.localisation(aligned, scores) if scores else {}
-            references[name] = aligned, statistics, _unknown(scores, known)
+            if not {scores[column] for column in shared} <= set(known):
+                statistics = bootstrap.localisation(aligned, scores)
+            references[name] = aligned, statistics, shared
 
     for arm, values in arms.items():
-        for name, (reference, statistics, unknown) in references.items():
+        for name, (reference, statistics, shared) in references.items():
             if name != arm:
                 seeds = min(len(values.seeds), len(reference.seeds) or len(values.seeds))
-                paired = paired_difference(bootstrap, scores, (values, own[arm]), (reference, statistics))
-                shared = {score: draws for score, draws in paired.items() if score._replace(finding="") not in unknown}
-                yield "difference", arm, name, shared, seeds
+                chosen = [scores[column] for column in shared]
+                mine = ArmValues(values.seeds, values.array[:, :, shared])
+                theirs = ArmValues(reference.seeds, reference.array[:, :, shared])
+                paired = paired_difference(bootstrap, chosen, (mine, own[arm]), (theirs, statistics))
+                yield "difference", arm, name, paired, seeds
 
 
-def _unknown(scores: list[Score], known: list[Score]) -> set[Score]:
-    """Return the kinds of score (whatever the finding) that a baseline was never given, such as its faithfulness."""
-    kinds = {score._replace(finding="", method="") for score in known}
-    return {score._replace(finding="") for score in scores if score._replace(finding="", method="") not in kinds}
+def _known_to(known: list[Score], scores: list[Score]) -> list[int]:
+    """Return the columns whose metric a baseline was given; no map's faithfulness, for one, is that of a baseline."""
+    kinds = {(score.policy, score.metric) for score in known}
+    return [column for column, score in enumerate(scores) if (score.policy, score.metric) in kinds]
 
 
 def paired_difference(
@@ -65,16 +70,23 @@ def paired_difference(
     arm: tuple[ArmValues, Statistics],
     reference: tuple[ArmValues, Statistics],
 ) -> Statistics:
-    """Subtract over the cases where both sides are defined in every seed."""
+    """Subtract over the cases where both sides are defined in every seed.
+
+    Kinds of score (whatever the finding) that both sides have on the same cases are subtracted as they are.
+    """
     lacking = [np.isnan(side[0].array).any(axis=0) for side in (arm, reference)]
     either = lacking[0] | lacking[1]
+    kinds = [score._replace(finding="") for score in scores]
     sides = []
-    for values, statistics in (arm, reference):
-        if (np.isnan(values.array) == either).all():
-            sides.append(statistics)
-        else:
-            common = np.where(either, np.nan, values.array)
-            sides.append(bootstrap.localisation(ArmValues(values.seeds, common), scores))
+    for values, as_it_is in (arm, reference):
+        unlike = (np.isnan(values.array) != either).any(axis=(0, 1))
+        again = {kind for kind, differs in zip(kinds, unlike, strict=True) if differs}
+        columns = [column for column, kind in enumerate(kinds) if kind in again]
+        common = np.where(either, np.nan, values.array)[:, :, columns]
+        chosen = [scores[column] for column in columns]
+        sides.append(
+            as_it_is | bootstrap.localisation(ArmValues(values.seeds, common), chosen) if columns else as_it_is
+        )
     return minus(*sides)
 
 

@@ -92,8 +92,12 @@ def mean_draws(
     """Return the mean over cases of every column under every draw, NaN cells left out (NaN if all are)."""
     defined = ~np.isnan(values)
     total = _weighted_sums(np.where(defined, values, 0.0), patients, counts)
-    number = _weighted_sums(defined.astype(np.float64), patients, counts)
-    return _divide(total, number)
+    # Columns mostly share their defined cases (metrics of one finding, seeds of one arm): count each set once.
+    packed = np.ascontiguousarray(np.packbits(defined, axis=0).T)
+    keys = packed.view(np.dtype((np.void, packed.shape[1]))).ravel() if packed.size else np.zeros(packed.shape[0])
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    number = _weighted_sums(defined[:, first].astype(np.float64), patients, counts)
+    return _divide(total, number[which])
 
 
 def calibration_draws(

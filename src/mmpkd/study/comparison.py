@@ -27,6 +27,8 @@ from mmpkd.study.sanity import forgetting
 from mmpkd.study.settings import StudySettings
 from mmpkd.study.slices import roi_slices
 
+_SLICED = ("iou", "precision", "recall", "pointing", "energy_enrichment", "pixel_auroc")
+
 
 class Bootstrapping(TypedDict):
     """How intervals are made; the same for every table of a study, so that their draws are paired."""
@@ -76,8 +78,9 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
     )
     write_table(folder.comparison, comparison, work.provenance)
     if len(localisation):
+        chosen, blind = (table[table["metric"].isin(_SLICED)] for table in (localisation, baselines))
         slices = roi_slices(work, predictions)
-        of_slices = compare_slices(localisation, labels, slices, baselines, reference_arm=reference_arm, **bootstrap)
+        of_slices = compare_slices(chosen, labels, slices, blind, reference_arm=reference_arm, **bootstrap)
         write_table(folder.slices, of_slices, work.provenance)
     if checked_targets(work):
         arm, seed = cells[0]
