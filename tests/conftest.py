@@ -9,7 +9,14 @@ from jaxtyping import install_import_hook
 # In the numeric rooms every annotated shape is checked by beartype while the tests run. (Settings models are pydantic's
 # to check, and beartype cannot read their `Self`.)
 install_import_hook(
-    ["mmpkd.attribute", "mmpkd.evaluate", "mmpkd.compare", "mmpkd.distil.heads", "mmpkd.distil.objective"],
+    [
+        "mmpkd.attribute",
+        "mmpkd.evaluate",
+        "mmpkd.compare",
+        "mmpkd.distil.heads",
+        "mmpkd.distil.objective",
+        "mmpkd.distil.attention_terms",
+    ],
     "beartype.beartype",
 )
 

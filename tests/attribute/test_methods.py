@@ -143,7 +143,7 @@ def relevance(model: Any, image: Tensor, column: int) -> Tensor:
     found = torch.eye(model.num_prefix_tokens + 6, dtype=torch.float64)
     for matrix, gradient in zip(case.attention, gradients(case, column), strict=True):
         found = found + (matrix * gradient).relu().mean(0) @ found
-    return patches(model, found[read_rows(model)].mean(0))
+    return patches(model, (found - torch.eye(len(found), dtype=torch.float64))[read_rows(model)].mean(0))
 
 
 def attention_gradient(model: Any, image: Tensor, column: int) -> Tensor:

@@ -71,6 +71,18 @@ def test_an_endpoint_on_maps_passes_where_everything_is_there():
     check_names(study(**primary(metric="iou", policy="matched-area", method="attention")))
 
 
+def test_checks_and_pooled_means_may_be_endpoints_and_are_refused_where_they_are_not_computed():
+    check_names(study(**primary(metric="faithfulness_gain", finding="pooled")))
+    told = problems(study(**primary(metric="shift_ssim"), evaluate={"checks": {"rois": 0}}))
+    assert "compare.primary.metric: shift_ssim is one of the checks; set evaluate.checks.rois above 0." in told
+    assert "compare.primary.finding: there is no finding 'pooled'" in problems(study(**primary(finding="pooled")))
+
+
+def test_attention_terms_that_cannot_be_computed_are_refused_before_the_teacher_runs():
+    told = problems(study(rois=False, arms={"hard": {}, "mmpkd": {"attention": {"roi": 1.0}}}))
+    assert "arms.mmpkd: objective.attention.roi: training by ROIs needs a cohort that has them" in told
+
+
 def test_a_map_that_says_nothing_about_the_student_is_refused():
     with pytest.raises(InputError, match="patch"):
         check_student(study(evaluate={"maps": ["patch"]}))

@@ -88,7 +88,10 @@ class Relevance:
     r"""Transformer relevance by gradient times attention, for one class.
 
     .. math:: R \leftarrow R + \bar A_l R, \qquad \bar A_l = \mathrm{mean}_h
-        (A_l^h \odot \partial y_k / \partial A_l^h)^+, \qquad R_0 = I, \qquad a_n = \mathrm{mean}_r R_{rn}
+        (A_l^h \odot \partial y_k / \partial A_l^h)^+, \qquad R_0 = I, \qquad a_n = \mathrm{mean}_r (R - I)_{rn}
+
+    Without the identity in the end, which says that a token is itself: where patches are read it would lift every patch
+    alike (where prefix tokens are read it changes nothing).
 
     Source: Chefer, Gur and Wolf 2021, "Generic attention-model explainability" (arXiv 2103.15679), the rule for
     self-attention. What it cannot show: evidence against a class, and what MLPs and values add.
@@ -103,7 +106,8 @@ class Relevance:
 
     def __call__(self, vit: Vit, images: Images, classes: Sequence[int]) -> Maps:
         """Return the maps of the chosen classes."""
-        return _weighed_walk(vit, images, classes, lambda rows, weighed: rows + rows @ weighed)
+        own = vit.on_grid(_read_rows(vit, images.new_zeros(1, vit.tokens)).mean(dim=1))
+        return _weighed_walk(vit, images, classes, lambda rows, weighed: rows + rows @ weighed) - own
 
 
 def _weighed_walk(vit: Vit, images: Images, classes: Sequence[int], follow: Callable[[Tensor, Tensor], Tensor]) -> Maps:

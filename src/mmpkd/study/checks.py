@@ -32,6 +32,12 @@ ROI_METHOD = "roi"
 
 FAITHFULNESS = ("deletion", "insertion", "insertion_minus_deletion")
 FAITHFULNESS_GAIN = "faithfulness_gain"
+CHANGES = ("shift", "noise")
+CHECKED_METRICS = (
+    *FAITHFULNESS,
+    FAITHFULNESS_GAIN,
+    *(f"{change}_{measure}" for change in CHANGES for measure in MEASURES),
+)
 _SEED = 0
 _RANDOM_ORDERS = 2
 
@@ -115,19 +121,19 @@ def _stability(work: CellWork, student: Student, targets: Sequence[Target]) -> l
 
     checks = work.study.evaluate.checks
     shift_px = max(1, round(checks.shift * student.settings.image_size_px))
-    changes: dict[str, Change] = {"shift": Shift(shift_px, shift_px), "noise": Noise(checks.noise, _SEED)}
+    changes: list[Change] = [Shift(shift_px, shift_px), Noise(checks.noise, _SEED)]
     positions = np.unique([target.position for target in targets])
     row_of = {int(position): row for row, position in enumerate(positions)}
     rows = [row_of[target.position] for target in targets]
     columns = [work.cohort.findings.index(target.finding) for target in targets]
     tables = []
     for method in map_methods(work.study):
-        pairs = changed_token_maps(student, work.images, list(changes.values()), positions, method)
+        pairs = changed_token_maps(student, work.images, changes, positions, method)
         scores = {
             ("", f"{name}_{measure}"): similarity(
                 pair.reference[rows, columns].astype(np.float64), pair.changed[rows, columns].astype(np.float64), how
             )
-            for name, pair in zip(changes, pairs, strict=True)
+            for name, pair in zip(CHANGES, pairs, strict=True)
             for measure, how in MEASURES.items()
         }
         tables.append(long_table(targets, scores, method))

@@ -9,8 +9,11 @@ from mmpkd import registry
 from mmpkd.errors import InputError, did_you_mean
 from mmpkd.evaluate import classification
 from mmpkd.evaluate.localisation import FREE_METRICS, OVERLAP_METRICS
+from mmpkd.evaluate.strata import POOLED
 from mmpkd.evaluate.threshold import parse_policy
 from mmpkd.study.cell import map_methods
+from mmpkd.study.checks import CHECKED_METRICS
+from mmpkd.study.inputs import check_arms
 from mmpkd.study.settings import StudySettings
 
 
@@ -36,6 +39,10 @@ def check_names(study: StudySettings) -> None:
         except InputError as error:
             problems += [f"evaluate.policies: {problem}" for problem in error.problems]
     problems += _endpoint_problems(study)
+    try:
+        check_arms(study)
+    except InputError as error:
+        problems += error.problems
     if problems:
         raise InputError(problems)
 
@@ -57,8 +64,10 @@ def check_student(study: StudySettings) -> None:
 
 def _endpoint_problems(study: StudySettings) -> list[str]:
     primary, findings = study.compare.primary, (classification.MACRO, *study.cohort.findings)
-    metrics = (*classification.METRICS, *OVERLAP_METRICS, *FREE_METRICS)
+    metrics = (*classification.METRICS, *OVERLAP_METRICS, *FREE_METRICS, *CHECKED_METRICS)
     where, problems = "compare.primary", []
+    if primary.metric not in classification.METRICS:
+        findings = (*findings, POOLED)
     if primary.finding not in findings:
         problems.append(
             f"{where}.finding: there is no finding {primary.finding!r}{did_you_mean(primary.finding, findings)}"
@@ -73,6 +82,8 @@ def _endpoint_problems(study: StudySettings) -> list[str]:
             if getattr(primary, name)
         ]
         return problems
+    if primary.metric in CHECKED_METRICS and not study.evaluate.checks.rois:
+        problems.append(f"{where}.metric: {primary.metric} is one of the checks; set evaluate.checks.rois above 0.")
     if study.cohort.rois is None:
         problems.append(f"{where}.metric: {primary.metric} needs ROIs, and the cohort has none; add 'cohort.rois'.")
     if primary.method and primary.method not in map_methods(study):
@@ -82,6 +93,6 @@ def _endpoint_problems(study: StudySettings) -> list[str]:
         policies = ", ".join(study.evaluate.policies)
         said = repr(primary.policy) if primary.policy else "missing"
         problems.append(f"{where}.policy: is {said}; {primary.metric} needs one of the study's policies ({policies}).")
-    if primary.metric in FREE_METRICS and primary.policy:
+    if primary.metric in (*FREE_METRICS, *CHECKED_METRICS) and primary.policy:
         problems.append(f"{where}.policy: {primary.metric} has no threshold; leave 'policy' out.")
     return problems
