@@ -144,7 +144,8 @@ class AttCat:
     Args:
         balanced: Backward pass under the Libra rules (the map ``libra-attcat``).
 
-    Source: Qiang et al. 2022, AttCAT (NeurIPS); Libra rules: arXiv 2411.16760.
+    Source: Qiang et al. 2022, AttCAT (NeurIPS); Libra rules: arXiv 2411.16760. Departure: attention is that of the rows
+    that the logits read, where the authors' code averages all rows.
     """
 
     class_specific = True

@@ -59,9 +59,11 @@ class GradientRollout:
         \hat A_l = D^{-1}(\bar A_l + I), \qquad R = \hat A_L \cdots \hat A_1
 
     with :math:`D` the row sums, so that rows sum to 1. Each block meets its own gradient (a widely copied
-    implementation pairs block i with the gradient of block L - 1 - i).
+    implementation pairs block i with the gradient of block L - 1 - i). Where patches are read, a patch keeps part of
+    itself by the identity: scores of energy see that level, scores of rank do not.
 
-    Source: Gildenblat 2020, "Exploring explainability for vision transformers", mended.
+    Source: Gildenblat 2020, "Exploring explainability for vision transformers", mended, and with the positive part
+    taken head by head.
     """
 
     name = "gradient-rollout"

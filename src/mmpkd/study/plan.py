@@ -16,7 +16,11 @@ _WARM_UP_STEPS, _TIMED_STEPS = 1, 3
 
 @dataclass(frozen=True)
 class Plan:
-    """Cells, training images and an estimate of the time that training takes."""
+    """Cells, training images and an estimate of the time that training takes.
+
+    ``passes`` is how often an image passes the student in a step, on average over the cells: twice where an arm asks
+    for maps that are consistent over two views.
+    """
 
     cells: list[tuple[str, int]]
     train_cases: int
@@ -24,12 +28,13 @@ class Plan:
     workers: int
     threads: int
     images_per_second: float
+    passes: float = 1.0
 
     @property
     def training_s(self) -> float:
         """Upper bound of the students' training time in seconds (early stopping shortens it)."""
         rounds = -(-len(self.cells) // self.workers)
-        return rounds * self.train_cases * self.epochs / self.images_per_second
+        return rounds * self.passes * self.train_cases * self.epochs / self.images_per_second
 
     def lines(self) -> list[str]:
         """Return the plan in words."""
@@ -49,7 +54,8 @@ def make_plan(study: StudySettings, train_cases: int) -> Plan:
     cells = [(arm, seed) for seed in study.seeds for arm in study.arms]
     shares = share_machine(study.execution, len(cells))
     speed = _measure_speed(study, shares.threads)
-    return Plan(cells, train_cases, study.training.epochs, shares.workers, shares.threads, speed)
+    passes = statistics.mean(2 if study.arms[arm].objective.attention.consistency else 1 for arm, _ in cells)
+    return Plan(cells, train_cases, study.training.epochs, shares.workers, shares.threads, speed, passes)
 
 
 def _measure_speed(study: StudySettings, threads: int) -> float:

@@ -52,6 +52,8 @@ def _table(comparison: pd.DataFrame) -> list[str]:
     lines = ["".join([f"{'':24s}", *(f"{title:>28s}" for title in titles)])]
     for kind in ("arm", "difference", "baseline"):
         rows = macro[macro["kind"] == kind]
+        if kind == "difference":
+            rows = rows[~rows["reference_arm"].isin(macro.loc[macro["kind"] == "baseline", "arm"])]
         for arm, of_arm in rows.groupby("arm", sort=False):
             name = f"{arm} - {of_arm['reference_arm'].iloc[0]}" if kind == "difference" else str(arm)
             cells = [_cell(of_arm, metric, policy) for metric, policy in keys]
