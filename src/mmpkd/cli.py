@@ -149,13 +149,14 @@ def predict(
     student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A `student` folder of a run.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     maps: Annotated[Path | None, typer.Option(help="Also write each finding's map into this folder.")] = None,
+    method: Annotated[str | None, typer.Option(help="Map method; by default the one of the student's head.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Print a trained student's probabilities for image files, as CSV."""
     with _told_plainly():
         from mmpkd.predict import predict_files
 
-        table = predict_files(student, images, maps, Progress(quiet))
+        table = predict_files(student, images, maps, Progress(quiet), method)
         _print([table.to_csv(index=False, float_format="%.4f").rstrip()])
 
 
