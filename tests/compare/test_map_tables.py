@@ -114,6 +114,18 @@ def test_an_ensemble_is_held_against_its_own_seeds(labels):
     assert (own["estimate"], own["seeds"]) == (pytest.approx(hard + 0.25), 3)
 
 
+def test_an_ensemble_is_held_against_baselines_too(labels):
+    scores = make_scores()
+    ensembles = scores[scores["seed"] == 1].drop(columns="seed")
+    blind = make_scores((0,), ("mean-roi-prior",)).drop(columns="seed")
+    table = compare_ensembles(ensembles, scores, labels, blind, replicates=100)
+    pair = ensembles[ensembles["arm"] == "mmpkd"].merge(blind, on=["case", "finding"], suffixes=("", "_blind"))
+    pair = pair[pair["finding"] == "nodule"]
+    row = find(table, kind="difference", arm="mmpkd", reference_arm="mean-roi-prior", finding="nodule")
+    assert row["estimate"] == pytest.approx((pair["value"] - pair["value_blind"]).mean(), abs=1e-12)
+    assert row["low"] < row["estimate"] < row["high"]
+
+
 def make_similarities(level: dict[tuple[str, str], float], seeds: int = 4) -> pd.DataFrame:
     rng = np.random.default_rng(8)
     pairs = [(s, t) for s in range(seeds) for t in range(s + 1, seeds)]

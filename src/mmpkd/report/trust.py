@@ -37,6 +37,7 @@ _KINDS = {
 }
 _SIGNED = ("excess",)
 _SLICE_METRICS = (("matched-area", "iou"), ("", "energy_enrichment"), ("", "pixel_auroc"))
+_PRIOR = "mean-roi-prior"
 _NOTHING = Table((), ())
 
 
@@ -144,7 +145,7 @@ def _ensembles(data: ReportData) -> Table:
     """Return, for each method, the mean map's scores and what it gains over a single seed."""
     arms = compared_arms(data)
     rows = [row for row in data.ensembles if row.finding == MACRO and (row.policy, row.metric) in _SLICE_METRICS]
-    columns = tuple(words for arm in arms for words in (arm, f"gain, {arm}"))
+    columns = tuple(words for arm in arms for words in (arm, f"gain, {arm}", f"{arm} less the mean-ROI prior"))
     groups = []
     for method in _methods(rows):
         mine = [row for row in rows if row.method == method]
@@ -156,6 +157,8 @@ def _ensembles(data: ReportData) -> Table:
             for arm in arms:
                 cells.append(cell(_of(of_metric, "ensemble", arm), metric))
                 cells.append(cell(_of(of_metric, "ensemble-gain", arm), metric, signed=True))
+                prior = [row for row in of_metric if row.reference_arm == _PRIOR]
+                cells.append(cell(_of(prior, "difference", arm), metric, signed=True))
             if of_metric:
                 lines.append(Line(metric.label, metric.short, metric.better, False, tuple(cells)))
         groups.append(Group(f"{plain(method)} maps", tuple(lines)))

@@ -40,6 +40,7 @@ CHECKED_METRICS = (
 )
 _SEED = 0
 _RANDOM_ORDERS = 2
+_PRESENT = 0.5
 
 
 def checked_targets(work: CellWork) -> list[Target]:
@@ -111,7 +112,9 @@ def _faithfulness(
         found.append((method, {("", name): value for name, value in own.items()}))
     coverage = torch.from_numpy(np.stack([roi_coverage(work, target, vit.grid) for target in targets])).to(images)
     answers = sufficiency(vit, images, coverage, columns, withhold, _SEED, output)
-    carried = sufficiency_scores({name: answer.cpu().numpy().clip(0, 1) for name, answer in answers.items()})
+    told = {name: answer.cpu().numpy().clip(0, 1) for name, answer in answers.items()}
+    found_present = told["whole"] >= _PRESENT  # shares of a small probability say nothing about the ROI
+    carried = sufficiency_scores({name: np.where(found_present, answer, np.nan) for name, answer in told.items()})
     return [*found, (ROI_METHOD, {("", name): carried[name] for name in SUFFICIENCY_METRICS})]
 
 

@@ -87,7 +87,7 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         forgotten = compare_sanity(forgetting(work, folder.cell(arm, seed)), labels, arm=arm, **bootstrap)
         write_table(folder.sanity, forgotten, work.provenance)
     if len(localisation) and len(work.study.seeds) > 1:
-        ensembles = compare_ensembles(score_ensembles(work, folder), localisation, labels, **bootstrap)
+        ensembles = compare_ensembles(score_ensembles(work, folder), localisation, labels, baselines, **bootstrap)
         write_table(folder.ensembles, ensembles, work.provenance)
         similarities = map_similarities(work, folder)
         repeated = compare_repeatability(similarities, labels, reference_arm=reference_arm, **bootstrap)
