@@ -41,14 +41,15 @@ def methods_table(folder: RunFolder) -> list[str]:
         names = methods_of(rows)
         if not names:
             continue
-        levels = [f"{name} {show(rows, kind='baseline', arm=name, method=names[0])}" for name in PRIORS]
-        lines += ["", f"**{metric}{' at ' + policy if policy else ''}**: " + "; ".join(levels), ""]
+        lines += ["", f"**{metric}{' at ' + policy if policy else ''}**", ""]
         lines += head("method", arm, "less mean-ROI prior", *UNLEARNED)
         for method in names:
             cells = [show(rows, kind="arm", arm=arm, method=method)]
             cells.append(show(rows, kind="difference", arm=arm, reference_arm="mean-roi-prior", method=method))
             cells += [show(rows, kind="baseline", arm=name, method=method) for name in UNLEARNED]
             lines.append(line(method, *cells))
+        for name in PRIORS:
+            lines.append(line(f"*{name}*", show(rows, kind="baseline", arm=name, method=names[0]), "", "", ""))
     return lines[1:]
 
 

@@ -86,7 +86,7 @@ def test_every_method_has_a_page_of_its_own(method: str) -> None:
 
 
 def test_every_page_of_a_method_belongs_to_one() -> None:
-    assert {path.stem for path in PAGES.glob("*.md")} == {"index", "alone", "trust", *METHODS}
+    assert {path.stem for path in PAGES.glob("*.md")} == {"index", "alone", "phantom", "trust", *METHODS}
 
 
 @pytest.mark.parametrize("page", sorted(path.stem for path in PAGES.glob("*.md")))
