@@ -18,7 +18,7 @@ import pandas as pd
 from mmpkd.files import read_table
 from mmpkd.folder import RunFolder
 
-PRIORS = ("chance", "uniform", "centre-prior", "mean-roi-prior", "grid-ceiling")
+PRIORS = ("chance", "uniform", "centre-prior", "mean-roi-prior", "roi-on-grid")
 UNLEARNED = ("untrained", "randomised")
 PLACES = (("iou", "matched-area"), ("energy_enrichment", ""), ("pixel_auroc", ""), ("pointing", ""))
 

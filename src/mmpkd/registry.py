@@ -37,7 +37,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "grad-cam": "mmpkd.attribute.last_block:TokenGradCam",
         "legrad": "mmpkd.attribute.legrad:LeGrad",
         "libra-fullgrad": "mmpkd.attribute.libra:LibraFullGrad",
-        "attcat": "mmpkd.attribute.libra:AttCat",
+        "attcat": "mmpkd.attribute.libra:attcat",
         "libra-attcat": "mmpkd.attribute.libra:libra_attcat",
         "occlusion": "mmpkd.attribute.occlusion:TokenOcclusion",
         "integrated-gradients": "mmpkd.attribute.integrated:IntegratedGradients",

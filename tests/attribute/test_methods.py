@@ -375,6 +375,7 @@ def test_a_backbone_without_classifier_is_refused():
         ("vit_tiny_patch16_224", {"img_size": 32}, "attention=3", "has 3 heads, numbered from 0; there is no head 3"),
         ("vit_tiny_patch16_224", {"img_size": 32}, "attention=median", "by 'mean', 'max' or a head's number"),
         ("vit_tiny_patch16_224", {"img_size": 32}, "rollout=2", "takes no argument"),
+        ("vit_tiny_patch16_224", {"img_size": 32}, "attcat=0", "takes no argument"),
         ("vit_tiny_patch16_224", {"img_size": 32}, "patch", "needs a student with the patch head"),
         ("vit_tiny_patch16_224", {"img_size": 32}, "legrd", "did you mean 'legrad'"),
     ],

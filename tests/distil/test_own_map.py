@@ -170,3 +170,20 @@ def test_a_backbone_without_a_single_attention_is_refused_but_for_the_patch_head
         MappedStudent(_student(**parallel))
     student = _student(**parallel, head="patch")
     assert MappedStudent(student)(_images(student)).maps.shape == (3, 2, 4, 4)
+
+
+def test_a_class_token_that_looks_at_itself_alone_still_has_a_map_and_a_gradient():
+    """Attention to patches may underflow to nothing (in half precision it does); a share of nothing is no number."""
+    student = _student()
+
+    def to_itself(_module, inputs):
+        kept = torch.zeros_like(inputs[0])
+        kept[..., 0] = 1.0
+        return (inputs[0] * kept,)
+
+    handle = student.backbone.blocks[-1].attn.attn_drop.register_forward_pre_hook(to_itself)
+    maps = MappedStudent(student)(_images(student)).maps
+    handle.remove()
+    torch.testing.assert_close(maps, torch.full_like(maps, 1 / 16))
+    (entropy(maps) + total_variation(maps)).sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in student.parameters())

@@ -181,6 +181,11 @@ class AttCat:
         return vit.on_grid(maps).clamp(min=0)
 
 
+def attcat() -> AttCat:
+    """Return AttCAT under the gradient as it is."""
+    return AttCat()
+
+
 def libra_attcat() -> AttCat:
     """Return AttCAT under the Libra rules."""
     return AttCat(balanced=True)

@@ -44,8 +44,10 @@ def compare_slices(
         seed: Seed of the bootstrap; the same as for ``compare_arms`` pairs the draws.
 
     Returns:
-        :data:`COLUMNS`. A baseline has a row of its own only in slices that are the same for all; a difference rests
-        on the ROIs of the slice where both sides are defined, in every seed. Rows of an empty slice are not there.
+        :data:`COLUMNS`. Where a slice is the same for all, as in ``compare_arms``. Where students differ, each ROI's
+        value is the mean over the seeds in whose slice it is; an arm's row rests on the ROIs of any of its seeds, a
+        difference on those of both arms, ``seeds`` counts the seeds that have any, patients alone are redrawn, and
+        baselines have no rows of their own. Rows of an empty slice are not there.
 
     Raises:
         InputError: A slice lacks a column, or as ``compare_arms``.
@@ -61,10 +63,22 @@ def compare_slices(
         if inside.empty:
             continue
         common = keys == ["case", "finding"]
+        trained = inside.groupby("arm")["seed"].nunique()
+        if not common:
+            inside = _over_seeds(inside)
         blind = baselines.merge(members[keys].drop_duplicates(), on=keys) if common and baselines is not None else None
         rows = Rows(level)
         for entry in localisation_entries(inside, blind if common else baselines, bootstrap, reference_arm):
-            if common or entry[0] != "baseline":
-                rows.add(*entry)
+            kind, arm, reference, statistics, seeds = entry
+            if not common:
+                seeds = min((int(trained[name]) for name in (arm, reference) if name in trained), default=0)
+            if common or kind != "baseline":
+                rows.add(kind, arm, reference, statistics, seeds)
         tables.append(rows.finish().assign(slice=name))
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else pd.DataFrame(columns=list(COLUMNS))
+
+
+def _over_seeds(inside: pd.DataFrame) -> pd.DataFrame:
+    """Average each ROI's scores over the seeds in whose slice it is."""
+    keys = ["arm", "case", "finding", "method", "policy", "metric"]
+    return inside.groupby(keys, sort=False, as_index=False)["value"].mean().assign(seed=0)

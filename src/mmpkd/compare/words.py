@@ -28,7 +28,21 @@ METRICS: dict[str, tuple[str, int]] = {
     "pixel_auroc": ("pixel AUROC", 1),
     "pixel_auprc": ("pixel average precision", 1),
     "cnr": ("signed contrast-to-noise ratio", 1),
+    "deletion": ("deletion area", -1),
+    "insertion": ("insertion area", 1),
+    "insertion_minus_deletion": ("insertion less deletion", 1),
+    "faithfulness_gain": ("faithfulness over a random order", 1),
+    **{
+        f"{change}_{measure}": (f"{words} of maps {how}", 1)
+        for change, how in (("shift", "under a small shift"), ("noise", "under noise"))
+        for measure, words in (
+            ("ssim", "structural similarity"),
+            ("spearman", "rank correlation"),
+            ("top_overlap", "overlap of the top tenth"),
+        )
+    },
 }
+_SCOPES = {"macro": "mean over findings", "pooled": "all ROIs pooled"}
 
 Outcome = Literal["higher", "lower", "open", "unknown"]
 
@@ -36,7 +50,7 @@ Outcome = Literal["higher", "lower", "open", "unknown"]
 def metric_words(metric: str, finding: str, policy: str = "", method: str = "") -> str:
     """Return for example ``IoU of attended area and ROI (attention, matched-area, mean over findings)``."""
     name = METRICS.get(metric, (metric, 0))[0]
-    scope = "mean over findings" if finding == "macro" else f"finding '{finding}'"
+    scope = _SCOPES.get(finding) or f"finding '{finding}'"
     return f"{name} ({', '.join(part for part in (method, policy, scope) if part)})"
 
 

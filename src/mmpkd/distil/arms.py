@@ -16,6 +16,9 @@ from jaxtyping import Float
 from mmpkd.distil.settings import AttentionTerms, ObjectiveSettings
 from mmpkd.errors import InputError
 
+WITHOUT_SOFT_LABELS = ("hard", "roi-supervised", "random-labels")
+"""Kinds that read no soft label, so that a study of these alone needs no teacher."""
+
 
 @dataclass(frozen=True)
 class Targets:

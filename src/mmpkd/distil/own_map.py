@@ -17,6 +17,8 @@ from mmpkd.distil.heads import PatchHead, pool_patches
 from mmpkd.distil.student import Student
 from mmpkd.errors import InputError
 
+_LEAST_SHARE = 1e-6  # of attention, spread evenly: a class token that looks at itself alone still has a map
+
 
 class MappedLogits(NamedTuple):
     """What one forward pass gives.
@@ -40,7 +42,8 @@ class MappedStudent(nn.Module):
     which log-sum-exp pools: :math:`\partial y_k / \partial z_{nk} = a_{kn}`. With the other heads it is the last
     block's attention from the tokens that the head reads (the class token, or the mean over patches) to the patches,
     heads averaged, as a share of what goes to patches; so prefix tokens may keep attention without being pulled to a
-    patch. Only the last block computes its attention explicitly, and only in here.
+    patch (where nothing at all goes to patches, the map is uniform). Only the last block computes its attention
+    explicitly, and only in here.
 
     Args:
         student: Shared, not copied.
@@ -80,7 +83,7 @@ class MappedStudent(nn.Module):
             logits = student.head(tokens.float())
             read = slice(0, 1) if student.settings.head == "class-token" else slice(prefix, None)
             rows = found[0][:, :, read, prefix:].float().mean((1, 2))
-            maps = rows / rows.sum(1, keepdim=True)
+            maps = (rows + _LEAST_SHARE / rows.shape[1]) / (rows.sum(1, keepdim=True) + _LEAST_SHARE)
         return MappedLogits(logits, self._on_grid(maps.unsqueeze(1)), None)
 
     def _on_grid(self, values: Float[Tensor, "batch maps patches"]) -> Float[Tensor, "batch maps rows columns"]:

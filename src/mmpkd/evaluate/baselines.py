@@ -1,8 +1,8 @@
 """What a map must beat: chance, a constant map, a centred bump, the mean of other patients' ROIs. None sees a picture.
 
 Two more baselines see it and have learned nothing: an untrained student, and a trained one whose weights are
-shuffled (Adebayo et al. 2018). They are named here and made where there are students. And one is a ceiling: the ROI's
-coverage of each token taken as the map, the most that any map on the student's token grid can score.
+shuffled (Adebayo et al. 2018). One knows the answer: the ROI's coverage of each token taken as the map, about as well
+as a map on the student's token grid can do. They are named here and made where there are students.
 
 Maps made here are scored by the same functions as a student's (``mmpkd.evaluate.localisation``).
 """
@@ -25,8 +25,8 @@ MEAN_ROI_PRIOR = "mean-roi-prior"
 UNIFORM = "uniform"
 UNTRAINED = "untrained"
 RANDOMISED = "randomised"
-GRID_CEILING = "grid-ceiling"
-BASELINES = (CHANCE, UNIFORM, CENTRE_PRIOR, MEAN_ROI_PRIOR, UNTRAINED, RANDOMISED, GRID_CEILING)
+ROI_ON_GRID = "roi-on-grid"
+BASELINES = (CHANCE, UNIFORM, CENTRE_PRIOR, MEAN_ROI_PRIOR, UNTRAINED, RANDOMISED, ROI_ON_GRID)
 CENTRE_SIGMA = 0.25
 PRIOR_GRID = (64, 64)
 

@@ -188,7 +188,9 @@ def _read_rows(path: Path, by: str = "", needs: Sequence[str] = ()) -> dict[str,
     needed = [*_TABLE_COLUMNS, *needs, *([by] if by else [])]
     missing = [column for column in needed if column not in table.columns]
     if missing:
-        raise InputError(f"{path}: lacks the column {missing[0]!r}; remove it and run `mmpkd compare` again.")
+        raise InputError(
+            f"{path}: lacks the column {missing[0]!r}; remove it and verdict.json, and run `mmpkd compare` again."
+        )
     rows: dict[str, list[Row]] = {}
     for record in table.to_dict(orient="records"):
         rows.setdefault(str(record[by]) if by else "", []).append(_row(record))

@@ -317,7 +317,7 @@ _BASELINES = {
     "mean_roi_prior": "Mean-ROI prior",
     "untrained": "Untrained student",
     "randomised": "Weight-randomised student",
-    "grid_ceiling": "Ceiling of the token grid",
+    "roi_on_grid": "The ROI drawn by the grid",
 }
 _POLICIES = {
     "": "without a threshold",

@@ -18,7 +18,7 @@ from mmpkd.compare.verdict import verdict
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table, write_json, write_table
 from mmpkd.folder import RunFolder
-from mmpkd.study.baselines import score_ceiling, score_unlearned
+from mmpkd.study.baselines import score_roi_on_grid, score_unlearned
 from mmpkd.study.cell import CellWork, map_methods
 from mmpkd.study.checks import checked_targets
 from mmpkd.study.localise import COLUMNS, roi_targets, score_blind
@@ -46,11 +46,11 @@ def write_baselines(work: CellWork, folder: RunFolder, threads: int) -> None:
     table = pd.DataFrame(columns=["arm", *COLUMNS])
     if work.targets:
         known = np.flatnonzero(~work.cohort.in_split("test"))
-        prior = list(roi_targets(work.cohort, work.images, known, work.study.evaluate.max_side_px))
+        prior = roi_targets(work.cohort, work.images, known, work.study.evaluate.max_side_px)
         methods, first = map_methods(work.study), folder.cell(next(iter(work.study.arms)), work.study.seeds[0])
         blind = score_blind(work.targets, prior, work.study.evaluate.policies, methods)
         unlearned = score_unlearned(work, first, methods, threads)
-        table = pd.concat([blind, unlearned, score_ceiling(work, first, methods)], ignore_index=True)
+        table = pd.concat([blind, unlearned, score_roi_on_grid(work, first, methods)], ignore_index=True)
     write_table(folder.baselines, table, work.provenance)
 
 
@@ -70,7 +70,9 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
     comparison = compare_arms(
         predictions[predictions["split"] == "test"].drop(columns="split"),
         labels,
-        pd.concat([localisation, checks], ignore_index=True) if len(localisation) else None,
+        pd.concat([part for part in (localisation, checks) if len(part)], ignore_index=True)
+        if len(localisation)
+        else None,
         baselines if len(baselines) else None,
         reference_arm=reference_arm,
         primary=endpoint,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,16 +82,20 @@ def token_map_on_canvas(token_map: np.ndarray, target: Target, images: ImageSet)
 
 
 def score_blind(
-    targets: Sequence[Target], prior_targets: Sequence[Target], policies: Sequence[str], methods: Sequence[str]
+    targets: Sequence[Target], prior_targets: Iterable[Target], policies: Sequence[str], methods: Sequence[str]
 ) -> pd.DataFrame:
     """Return the scores of what never saw the picture: ``chance``, ``uniform``, ``centre-prior``, ``mean-roi-prior``.
 
     ``chance`` is computed (:func:`chance_levels`), the others are maps. The mean-ROI prior of a finding is the mean of
-    its ROIs among ``prior_targets`` (training and validation cases) on a common grid; where there are none, the mean
-    over the ROIs of all *other* test patients. The scores are the same for every map method and stand under each.
+    its ROIs among ``prior_targets`` (training and validation cases, looked at one by one) on a common grid; of a
+    finding that has none there, the mean over the ROIs of all *other* test patients. The scores are the same for every
+    map method and stand under each.
     """
     sums: dict[str, _PriorSum] = {}
-    for target in prior_targets or targets:
+    for target in prior_targets:
+        sums.setdefault(target.finding, _PriorSum()).add(target)
+    known = set(sums)
+    for target in (target for target in targets if target.finding not in known):
         sums.setdefault(target.finding, _PriorSum()).add(target)
 
     def prior(target: Target) -> np.ndarray:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 import mmpkd
 from mmpkd.cohort.read import ReadCohort, read_cohort
+from mmpkd.distil.arms import WITHOUT_SOFT_LABELS
 from mmpkd.errors import InputError, did_you_mean
 from mmpkd.files import read_json, read_table, write_json, write_table, write_text
 from mmpkd.folder import CellFolder, RunFolder
@@ -162,7 +163,7 @@ class StudyRun:
         if self.folder.soft_labels.is_file():
             cohort = self.inputs.cohort
             soft = SoftLabels.read(self.folder.soft_labels).matrix(cohort.cases.index, cohort.findings)
-        elif any(arm.kind != "hard" for arm in self.study.arms.values()):
+        elif any(arm.kind not in WITHOUT_SOFT_LABELS for arm in self.study.arms.values()):
             raise InputError(f"{self.folder.soft_labels}: the soft labels are missing; run `mmpkd teach` first.")
         return CellWork(self.study, without_privileged(self.inputs.cohort), self.inputs.images, soft, self.provenance)
 

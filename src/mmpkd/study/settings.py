@@ -12,6 +12,8 @@ from mmpkd.cohort.geometry import Fit
 from mmpkd.cohort.settings import CohortSettings
 from mmpkd.distil.settings import ObjectiveSettings, StudentSettings, TrainingSettings
 from mmpkd.errors import InputError
+from mmpkd.evaluate.classification import MACRO
+from mmpkd.evaluate.strata import POOLED
 from mmpkd.settings import Settings, read_yaml
 from mmpkd.teach.settings import TeachSettings
 
@@ -80,6 +82,14 @@ class EvaluateSettings(Settings):
     policies: tuple[str, ...] = ("top-area=0.1", "matched-area")
     max_side_px: int = Field(default=512, ge=16)
     checks: CheckSettings = CheckSettings()
+
+    @field_validator("maps", "policies")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name!r} is given twice; keep one")
+        return names
 
 
 class CompareSettings(Settings):
@@ -186,6 +196,16 @@ class StudySettings(Settings):
                 raise ValueError(f"the arm {name!r} names a folder: use letters, digits, '-', '_' and '.'")
         return arms
 
+    @field_validator("cohort")
+    @classmethod
+    def _findings_are_no_means(cls, cohort: CohortSettings) -> CohortSettings:
+        for name in (MACRO, POOLED):
+            if name in cohort.findings:
+                raise ValueError(
+                    f"a finding is called {name!r}, which is what tables call a mean; give it another name"
+                )
+        return cohort
+
     @model_validator(mode="after")
     def _endpoint_arms_exist(self) -> StudySettings:
         primary = self.compare.primary
@@ -193,6 +213,10 @@ class StudySettings(Settings):
             for role, arm in (("reference_arm", self.compare.reference_arm), ("primary.arm", primary.arm)):
                 if arm not in self.arms:
                     raise ValueError(f"compare.{role} is {arm!r}, which is none of the arms {', '.join(self.arms)}")
+            if primary.arm == self.compare.reference_arm:
+                raise ValueError(
+                    f"compare.primary.arm {primary.arm!r} is the reference arm; name the arm to hold against it"
+                )
         return self
 
 
