@@ -95,6 +95,19 @@ class TestSlices:
         assert not (table["kind"] == "baseline").any()
         assert find(table, kind="difference", arm="mmpkd", reference_arm="chance", finding="nodule")["cases"] == 3
 
+    def test_an_roi_of_some_seeds_counts_and_a_seed_without_any_is_not_counted(self, labels):
+        scores = make_scores((0, 1, 2), ("hard",))
+        hits = pd.DataFrame(
+            [("hard", 0, "c1", "nodule"), ("hard", 0, "c2", "nodule"), ("hard", 1, "c2", "nodule")],
+            columns=["arm", "seed", "case", "finding"],
+        )
+        table = compare_slices(scores, labels, {"true positives": hits}, replicates=50)
+        values = scores[scores["finding"] == "nodule"].set_index(["seed", "case"])["value"]
+        expected = np.mean([values[0, "c1"], np.mean([values[0, "c2"], values[1, "c2"]])])
+        row = find(table, kind="arm", finding="nodule")
+        assert (row["estimate"], row["cases"], row["seeds"]) == (pytest.approx(expected), 2, 2)
+        assert find(table, kind="arm", finding="macro")["estimate"] == pytest.approx(expected)
+
     def test_an_empty_slice_has_no_rows_and_a_broken_one_is_named(self, labels):
         nobody = pd.DataFrame({"case": ["c999"], "finding": ["nodule"]})
         assert compare_slices(make_scores(), labels, {"none": nobody}, replicates=10).empty

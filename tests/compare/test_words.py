@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmpkd.compare.intervals import Interval
-from mmpkd.compare.words import Change, counted, figures, listed, metric_words, with_interval
+from mmpkd.compare.words import Change, better_direction, counted, figures, listed, metric_words, with_interval
 
 NAN = float("nan")
 
@@ -81,3 +81,10 @@ def test_small_words() -> None:
         "IoU of attended area and ROI (attention, matched-area, finding 'mass')"
     )
     assert metric_words("own_metric", "macro") == "own_metric (mean over findings)"
+
+
+def test_checks_of_maps_and_pooled_means_have_words_and_a_direction():
+    words = metric_words("deletion", "pooled", method="legrad")
+    assert words == "deletion area (legrad, all ROIs pooled)"
+    assert (better_direction("deletion"), better_direction("faithfulness_gain")) == (-1, 1)
+    assert metric_words("shift_spearman", "macro").startswith("rank correlation of maps under a small shift")

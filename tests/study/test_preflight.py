@@ -91,3 +91,23 @@ def test_a_map_that_says_nothing_about_the_student_is_refused():
 def test_a_student_that_cannot_be_built_is_refused():
     with pytest.raises(InputError, match=r"student\.backbone: timm has no model 'vit_tinny'"):
         check_student(study(student={**SMALL, "backbone": "vit_tinny"}))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"evaluate": {"maps": ["legrad", "legrad"]}}, "'legrad' is given twice"),
+        ({"evaluate": {"policies": ["otsu", "otsu"]}}, "'otsu' is given twice"),
+        ({"compare": {"primary": {"arm": "hard"}}}, "compare.primary.arm 'hard' is the reference arm"),
+    ],
+)
+def test_settings_that_would_fail_after_all_training_are_refused_when_they_are_read(more, sentence):
+    with pytest.raises(InputError, match=sentence):
+        study(**more)
+
+
+def test_findings_may_not_be_called_like_a_mean():
+    data = study().to_data()
+    data["cohort"]["labels"] = ["pooled", "nodule"]
+    with pytest.raises(InputError, match="a finding is called 'pooled'"):
+        StudySettings.from_data(data, "study.yaml")

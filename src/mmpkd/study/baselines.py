@@ -15,7 +15,7 @@ import pandas as pd
 
 from mmpkd.evaluate.baselines import RANDOMISED, ROI_ON_GRID, UNTRAINED
 from mmpkd.folder import CellFolder
-from mmpkd.study.cell import CellWork
+from mmpkd.study.cell import CellWork, load_on_device
 from mmpkd.study.checks import roi_coverage
 from mmpkd.study.inputs import localised_positions
 from mmpkd.study.localise import Target, score_canvases, score_maps, token_map_on_canvas
@@ -37,12 +37,13 @@ def score_unlearned(work: CellWork, trained: CellFolder, methods: Sequence[str],
     """
     from mmpkd.attribute.attribute import token_maps
     from mmpkd.attribute.randomise import randomised
-    from mmpkd.distil.checkpoint import load_student
 
     positions = localised_positions(work.cohort)
     tables = []
     with _torch_threads(threads):
-        students = {UNTRAINED: untrained_student(work), RANDOMISED: randomised(load_student(trained.student))}
+        learned = load_on_device(work, trained)
+        fresh = untrained_student(work).to(next(learned.parameters()).device)
+        students = {UNTRAINED: fresh, RANDOMISED: randomised(learned)}
         for method in methods:
             for name, student in students.items():
                 maps = token_maps(student, work.images, positions, method)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from mmpkd.progress import SILENT, Progress
 from mmpkd.study.inputs import check_arms, evaluation_positions, localised_positions
 from mmpkd.study.localise import COLUMNS, Target, roi_targets, score_maps
 from mmpkd.study.settings import StudySettings
+
+if TYPE_CHECKING:
+    from mmpkd.distil.student import Student
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,9 @@ def predict_cell(work: CellWork, folder: CellFolder) -> None:
     """Write the student's probabilities of validation and test cases."""
     if folder.predictions.is_file():
         return
-    from mmpkd.distil.checkpoint import load_student
     from mmpkd.distil.predict import predict_probabilities
 
-    student = load_student(folder.student)
+    student = load_on_device(work, folder)
     cases = work.cohort.cases
     positions = evaluation_positions(work.cohort)
     probabilities = predict_probabilities(student, work.images, positions)
@@ -144,10 +146,9 @@ def attribute_cell(work: CellWork, folder: CellFolder) -> None:
     if not len(positions) or all(folder.maps(method).is_file() for method in methods):
         return
     from mmpkd.attribute.attribute import token_maps
-    from mmpkd.distil.checkpoint import load_student
     from mmpkd.study.map_file import write_maps
 
-    student = load_student(folder.student)
+    student = load_on_device(work, folder)
     for method in methods:
         maps = token_maps(student, work.images, positions, method)
         write_maps(folder.maps(method), maps, work.provenance)
@@ -169,6 +170,16 @@ def evaluate_cell(work: CellWork, folder: CellFolder) -> None:
         tables.append(score_maps(work.targets, maps, positions, work.images, work.study.evaluate.policies))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     write_table(folder.localisation, table, work.provenance)
+
+
+def load_on_device(work: CellWork, folder: CellFolder) -> Student:
+    """Return a cell's student where the study computes: on a GPU if there is one that ``execution.device`` allows."""
+    import torch
+
+    from mmpkd.distil.checkpoint import load_student
+
+    on_gpu = work.study.execution.device != "cpu" and torch.cuda.is_available()
+    return load_student(folder.student).to("cuda" if on_gpu else "cpu")
 
 
 def map_methods(study: StudySettings) -> tuple[str, ...]:
