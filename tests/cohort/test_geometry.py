@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import map_coordinates
 
-from mmpkd.cohort.geometry import Geometry, reduced_px
+from mmpkd.cohort.geometry import Geometry, picture_tokens, reduced_px
 from mmpkd.cohort.images import fit_pixels
 from mmpkd.errors import InputError
 
@@ -137,6 +137,48 @@ def test_a_reduced_map_agrees_with_the_full_one(fit):
     averaged = full.reshape(100, 4, 60, 4).mean((1, 3))
     inside = (averaged > 0) & (reduced > 0)
     np.testing.assert_allclose(reduced[inside], averaged[inside], atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "fit", "grid", "rows", "columns"),
+    [
+        (100, 200, "pad", (8, 8), (2, 6), (0, 8)),  # wide: the picture in rows 16..48 of 64 px, tokens of 8 px
+        (200, 100, "pad", (8, 8), (0, 8), (2, 6)),  # tall
+        (100, 200, "pad", (4, 8), (1, 3), (0, 8)),  # tokens of 16 x 8 px
+        (90, 90, "pad", (4, 4), (0, 4), (0, 4)),  # square
+        (100, 200, "crop", (4, 4), (0, 4), (0, 4)),
+        (100, 200, "stretch", (4, 4), (0, 4), (0, 4)),
+        (160, 256, "pad", (4, 4), (1, 3), (0, 4)),  # rows 12..52 hold 4 of the first token's 16 px
+        (192, 256, "pad", (4, 4), (0, 4), (0, 4)),  # rows 8..56: half of the first token's 16 px is enough
+        (188, 256, "pad", (4, 4), (0, 3), (0, 4)),  # rows 8..55: half of the first token, 7 px of the last
+        (1, 64, "pad", (4, 4), (1, 2), (0, 4)),  # one row of pixels, 31..32, in the second row of tokens
+        (2, 64, "pad", (4, 4), (1, 2), (0, 4)),  # rows 31..33 in two rows of tokens alike: the first
+        (6, 64, "pad", (3, 3), (1, 2), (0, 3)),  # tokens of 21 1/3 px
+    ],
+)
+def test_tokens_at_least_half_of_which_hold_the_picture(height, width, fit, grid, rows, columns):
+    assert picture_tokens(Geometry(height, width, 64, fit), grid) == (slice(*rows), slice(*columns))
+
+
+@DRAWN
+@given(GEOMETRIES, st.sampled_from([1, 2, 7, 16]), st.sampled_from([1, 3, 14]))
+def test_a_token_holds_the_picture_if_half_of_its_pixels_do(geometry, rows, columns):
+    x_min, y_min, x_max, y_max = geometry.placed
+    down, across = np.zeros(geometry.size_px * rows), np.zeros(geometry.size_px * columns)  # parts of a pixel
+    down[y_min * rows : y_max * rows] = across[x_min * columns : x_max * columns] = 1
+    share = np.outer(down.reshape(rows, -1).mean(1), across.reshape(columns, -1).mean(1))
+    found = np.zeros(share.shape, bool)
+    found[picture_tokens(geometry, (rows, columns))] = True
+    if share.max() >= 0.5:
+        np.testing.assert_array_equal(found, share >= 0.5)
+    else:  # one row or column of tokens, none of which holds more than it
+        assert 1 in (found.any(0).sum(), found.any(1).sum())
+        assert share[found].min() == share.max()
+
+
+def test_a_grid_without_tokens_is_refused():
+    with pytest.raises(InputError, match="0 x 4 tokens holds no picture; give at least one each way"):
+        picture_tokens(Geometry(8, 8, 8), (0, 4))
 
 
 @pytest.mark.parametrize(

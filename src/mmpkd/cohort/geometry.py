@@ -129,6 +129,41 @@ class Geometry:
         return out
 
 
+def picture_tokens(geometry: Geometry, grid: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and the columns of the tokens that hold the picture; the others lie on the bars of ``pad``.
+
+    A token holds the picture if at least half of its area lies inside ``geometry.placed``. Of a picture that is
+    thinner than that, the one row (or column) that holds most of it; of equals, the first.
+
+    Args:
+        geometry: Of the image.
+        grid: Rows and columns of tokens that cover the whole canvas.
+
+    Raises:
+        InputError: A grid without tokens.
+
+    >>> picture_tokens(Geometry(height=100, width=200, size_px=64, fit="pad"), (4, 4))
+    (slice(1, 3, None), slice(0, 4, None))
+    """
+    if min(grid) < 1:
+        raise InputError(f"a grid of {grid[0]} x {grid[1]} tokens holds no picture; give at least one each way.")
+    x_min, y_min, x_max, y_max = geometry.placed
+    # Bars lie along one side only, so that the share of a token's area is its share along that side.
+    return (
+        _half_inside(y_min, y_max, geometry.size_px, grid[0]),
+        _half_inside(x_min, x_max, geometry.size_px, grid[1]),
+    )
+
+
+def _half_inside(low: int, high: int, size_px: int, tokens: int) -> slice:
+    """Return those of equal tokens along a side that lie at least half between ``low`` and ``high``."""
+    starts = np.arange(tokens) * size_px  # in whole parts of a pixel, ``tokens`` of them to one: no rounding
+    overlap = np.minimum(starts + size_px, high * tokens) - np.maximum(starts, low * tokens)
+    inside = np.flatnonzero(2 * overlap >= size_px)
+    first, last = (inside[0], inside[-1]) if len(inside) else (overlap.argmax(),) * 2
+    return slice(int(first), int(last) + 1)
+
+
 def reduced_px(height: int, width: int, max_side_px: int | None) -> tuple[int, int]:
     """Return (height, width) shrunk so that the longer side has at most ``max_side_px``; never enlarged.
 
