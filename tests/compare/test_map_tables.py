@@ -201,7 +201,18 @@ class TestRepeatability:
             widths.append(row["high"] - row["low"])
         assert widths[1] > 3 * widths[0]
 
-    def test_one_pair_of_seeds_leaves_too_few_replicates_for_an_interval(self, labels):
-        row = find(compare_repeatability(make_similarities({("seeds", "a"): 0.5}, 2), labels), finding="macro")
-        assert row["estimate"] == pytest.approx(0.5, abs=0.1)
-        assert np.isnan(row["low"])
+    def test_two_seeds_have_the_interval_of_their_one_pair_over_patients(self, labels):
+        similarities = make_similarities({("seeds", "a"): 0.5}, 2)
+        row = find(compare_repeatability(similarities, labels, replicates=4000), finding="macro")
+        of_patients = similarities["value"].to_numpy().reshape(-1, 2).mean(axis=1)
+        error = of_patients.std() / np.sqrt(len(of_patients))
+        assert (row["high"] - row["low"]) / 2 == pytest.approx(1.96 * error, rel=0.1)
+
+    def test_three_seeds_have_an_interval_from_one_pair_to_another(self, labels):
+        """Pairs alike in every case: three quarters of the draws of two different seeds are of one pair alone."""
+        similarities = make_similarities({("seeds", "a"): 0.5}, 3)
+        level = {(0, 1): 0.3, (0, 2): 0.5, (1, 2): 0.9}
+        keys = zip(similarities["seed"], similarities["other_seed"], strict=True)
+        similarities["value"] = [level[key] for key in keys]
+        row = find(compare_repeatability(similarities, labels, replicates=500), finding="macro")
+        assert (row["estimate"], row["low"], row["high"]) == pytest.approx((1.7 / 3, 0.3, 0.9))

@@ -71,11 +71,14 @@ class Bootstrap:
         """Return the mean over pairs of seeds and cases of each score, per finding and macro.
 
         A replicate that drew seed s ``c_s`` times gives the pair (s, t) the weight ``c_s c_t``; pairs of a seed with
-        itself say nothing about repeatability and do not count, so that a replicate of one seed only is undefined.
-        A pair (s, s) is that of two arms trained from seed s, with the weight ``c_s``.
+        itself say nothing about repeatability and do not count. Seeds are drawn until there are two different ones:
+        the interval is that of a replicate given that it has a pair. Two seeds always give their one pair, so that
+        only patients are redrawn. A pair (s, s) is that of two arms trained from seed s, with the weight ``c_s``, and
+        needs no second seed.
         """
         seeds = sorted({seed for pair in pairs for seed in pair})
-        counts = dict(zip(seeds, self._seed_counts(tuple(seeds)).astype(np.float64), strict=True))
+        drawn = self._seed_counts(tuple(seeds), at_least=2 if any(s != t for s, t in pairs) else 1)
+        counts = dict(zip(seeds, drawn.astype(np.float64), strict=True))
         weights = np.array([counts[s] if s == t else counts[s] * counts[t] for s, t in pairs])
         total = weights.sum(axis=0)
         means = self._means(values)
@@ -111,9 +114,13 @@ class Bootstrap:
         counts = self._seed_counts(seeds or (0,) * len(draws))
         return np.stack([mean_over_seeds(draws[:, k], counts) for k in range(draws.shape[1])])
 
-    def _seed_counts(self, seeds: tuple[int, ...]) -> UInt8[np.ndarray, "seeds draws"]:
+    def _seed_counts(self, seeds: tuple[int, ...], at_least: int = 1) -> UInt8[np.ndarray, "seeds draws"]:
+        """Draw seeds, again where a replicate has not got ``at_least`` different ones."""
         generator = np.random.default_rng([self._seed, 1, *(abs(seed) for seed in seeds)])
-        return draw_counts(len(seeds), self._replicates, generator)
+        counts = draw_counts(len(seeds), self._replicates, generator)
+        while len(few := np.flatnonzero(np.count_nonzero(counts, axis=0) < at_least)):
+            counts[:, few] = draw_counts(len(seeds), len(few), generator)[:, 1:]
+        return counts
 
     def _summarise(self, scores: list[Score], draws: np.ndarray, used: np.ndarray) -> Statistics:
         """Attach what each score rests on, and add the macro means; ``used`` is (cases, columns)."""
