@@ -377,6 +377,136 @@ class TestSufficiency:
         assert len({round(2 * value) for value in found["random"].tolist()}) >= 6  # of 8 places
 
 
+class TestAmong:
+    """Some patches (bars beside the picture) are never moved."""
+
+    picture = torch.tensor([[True, True, False], [True, True, False], [True, False, False]])
+    powers = grey([[1, 2, 4], [8, 16, 32], [64, 128, 256]])  # patch n has grey 2 to the n
+
+    @pytest.mark.parametrize("kind", ["deletion", "insertion"])
+    @pytest.mark.parametrize("by", ["tokens", "blur"])
+    def test_rows_are_those_of_one_case_and_step_at_a_time(self, kind: str, by: str) -> None:
+        student, images, maps = student_model("mean"), noise(3, 1, 24, 24), unequal_maps(3, (3, 3))
+        among = torch.stack([self.picture.flatten(), torch.ones(9, dtype=torch.bool), ~self.picture.flatten()])
+        counts = [[0, 2, 3, 5], [0, 3, 6, 9], [0, 1, 3, 4]]  # of 5, 9 and 4 patches, in thirds
+        found = perturbation_curves(vit_of(student), images, maps, [1, 0, 1], kind, by, steps=3, among=among)
+        for row, image in enumerate(images):
+            bars = [patch for patch in range(9) if not among[row, patch]]
+            falling = sorted(set(range(9)) - set(bars), key=lambda patch: -maps[row].flatten()[patch].item())
+            for point, count in enumerate(counts[row]):
+                kept = bars + (falling[:count] if kind == "insertion" else falling[count:])
+                if not kept and by == "tokens":
+                    assert found[row, point].isnan()
+                    continue
+                ask = answer_of_tokens if by == "tokens" else partial(answer_of_blur, sigma_px=0.05 * 24)
+                expected = ask(student, image, kept)[(row + 1) % 2].detach()
+                torch.testing.assert_close(found[row, point], expected, rtol=1e-6, atol=1e-9)
+
+    def test_bars_stay_throughout_in_sums_by_hand(self) -> None:
+        vit, images = vit_of(adding_model(2, 2)), grey([[6, 3], [0, 9]])
+        maps, among = torch.tensor([[[0.5, 0.9], [7.0, 8.0]]]), torch.tensor([[True, True, False, False]])
+        fall, rise = (
+            perturbation_curves(vit, images, maps, [0], kind, steps=2, among=among)[0].tolist()
+            for kind in ("deletion", "insertion")
+        )
+        assert fall == pytest.approx([18 / 5, 15 / 4, 9 / 3])  # 3 goes before 6; 0 and 9 stay
+        assert rise == pytest.approx([9 / 3, 12 / 4, 18 / 5])
+
+    def test_shares_are_those_of_the_patches_that_may_be_moved(self) -> None:
+        vit = vit_of(adding_model(3, 3))
+        assert patch_shares(vit, 3, patches=5).tolist() == pytest.approx([0, 0.4, 0.6, 1])
+        assert patch_shares(vit, 3, patches=4).tolist() == pytest.approx([0, 0.25, 0.75, 1])
+
+    def test_all_patches_are_as_none_named(self) -> None:
+        vit, images, maps = vit_of(student_model("class-token")), noise(5, 1, 24, 24), unequal_maps(5, (3, 3))
+        maps[2] = 0.0
+        every = torch.ones(5, 9, dtype=torch.bool)
+        assert torch.equal(random_maps(vit, images, 3), random_maps(vit, images, 3, among=every))
+        plain, named = (perturbation_curves(vit, images, maps, [0] * 5, steps=4, among=a) for a in (None, every))
+        assert torch.equal(plain, named)
+        asked = [sufficiency(vit, images, TestSufficiency.coverage, [0] * 5, among=a) for a in (None, every)]
+        for name, values in asked[0].items():
+            torch.testing.assert_close(asked[1][name], values, rtol=0, atol=0, equal_nan=True)
+
+    def test_a_map_that_only_knows_the_bars_gains_nothing_over_a_random_order(self) -> None:
+        vit = vit_of(adding_model(4, 4))
+        among = torch.zeros(200, 4, 4, dtype=torch.bool)
+        among[:, 1:3] = True  # bars above and below
+        evidence = torch.zeros(4, 4, dtype=torch.float64)
+        evidence[1:3] = torch.tensor([[0.0, 1.0, 2.0, 3.0], [1.0, 0.0, 4.0, 1.0]])
+        images = grey(evidence.tolist()) + 1e-4 * noise(200, 1, 8, 8)  # each image draws its own order
+
+        def gap(maps: Tensor, only: Tensor | None) -> Tensor:
+            rise, fall = (
+                perturbation_curves(vit, images, maps, [0] * 200, kind, steps=8, among=only).mean(dim=1)
+                for kind in ("insertion", "deletion")
+            )
+            return rise - fall
+
+        def gain(only: Tensor | None) -> Tensor:
+            return gap(among.double(), only) - gap(random_maps(vit, images, 1, only), only)
+
+        blind, told = gain(None), gain(among.flatten(1))
+        assert blind.mean() > 0.4  # where bars may be moved, to know them is worth that much
+        assert abs(told.mean()) < 3 * told.std() / 200**0.5
+        assert told.std() < 0.5
+        # under its own seed it is the random order itself
+        same = random_maps(vit, images, 0, among.flatten(1))
+        torch.testing.assert_close(gap(among.double(), among.flatten(1)), gap(same, among.flatten(1)))
+
+    def test_random_maps_order_what_may_be_moved_above_the_bars(self) -> None:
+        vit, images = vit_of(adding_model(3, 3)), noise(20, 1, 6, 6)
+        maps = random_maps(vit, images, among=self.picture.flatten().expand(20, 9))
+        assert (maps[:, ~self.picture] == 0).all()
+        assert {len(row.unique()) for row in maps[:, self.picture]} == {5}
+        assert maps[:, self.picture].min() > 0
+        assert len(maps[:, self.picture].argmax(dim=1).unique()) == 5
+
+    def test_an_roi_is_asked_about_with_the_bars_in_place_and_none_of_them_is_drawn(self) -> None:
+        vit, read = vit_of(adding_model(3, 3)), TestSufficiency.kept
+        among, bars = self.picture.flatten()[None], {2, 5, 7, 8}
+        coverage = torch.tensor([[[0.0, 0.7, 0.9], [0.0, 0.6, 0.0], [0.0, 0.0, 0.0]]])  # 1, 4, and bar 2
+        drawn = set()
+        for seed in range(20):
+            found = sufficiency(vit, self.powers, coverage, [0], seed=seed, among=among)
+            assert read(found["whole"][0], 9) == set(range(9))
+            assert read(found["roi"][0], 6) == {1, 4} | bars
+            assert read(found["without_roi"][0], 7) == {0, 3, 6} | bars
+            random = read(found["random"][0], 6) - bars
+            assert len(random) == 2
+            assert read(found["without_random"][0], 7) == set(range(9)) - random
+            drawn |= random
+        assert drawn == {0, 3, 6}
+
+    @pytest.mark.parametrize(
+        ("covered", "defined", "has_others"),
+        [([2, 5], False, False), ([0, 1, 3], True, False), ([0, 1, 3, 4, 6], False, False), ([0, 8], True, True)],
+    )
+    def test_an_roi_without_meaning_on_the_picture_is_nan(
+        self, covered: list[int], defined: bool, has_others: bool
+    ) -> None:
+        coverage = torch.zeros(1, 9).index_fill(1, torch.tensor(covered), 1.0).view(1, 3, 3)
+        among = self.picture.flatten()[None]
+        found = sufficiency(vit_of(adding_model(3, 3)), self.powers, coverage, [0], among=among)
+        assert not found["whole"].isnan()
+        assert [bool(found[name].isnan()) for name in ("roi", "without_roi")] == [not defined] * 2
+        assert [bool(found[name].isnan()) for name in ("random", "without_random")] == [not has_others] * 2
+
+    def test_rows_of_equally_many_make_one_pass_a_point(self) -> None:
+        student = student_model("class-token")
+        seen: list[tuple[int, int]] = []
+        handle = student.backbone.blocks[0].register_forward_pre_hook(
+            lambda _module, inputs: seen.append(inputs[0].shape[:2])
+        )
+        few, many = self.picture.flatten(), torch.ones(9, dtype=torch.bool)
+        among = torch.stack([many, few, many, few])
+        perturbation_curves(
+            vit_of(student), noise(4, 1, 24, 24), unequal_maps(4, (3, 3)), [0] * 4, steps=1, among=among
+        )
+        handle.remove()
+        assert seen == [(4, 10), (2, 1), (2, 5)]  # whole; then nothing of two images, the four bars of two
+
+
 class TestTheModelIsLeftAsItWas:
     @pytest.mark.parametrize("by", ["tokens", "blur"])
     def test_each_part_keeps_its_mode_and_dropout_is_off_meanwhile(self, by: str) -> None:
@@ -457,6 +587,25 @@ class TestRefusals:
     def test_of_sufficiency(self, coverage: Tensor, said: str) -> None:
         with pytest.raises(InputError, match=said):
             sufficiency(vit_of(timm_model("class token")), noise(1), coverage, [0])
+
+    @pytest.mark.parametrize(
+        ("among", "steps", "said"),
+        [
+            (torch.ones(2, 5, dtype=torch.bool), 1, r"among is \(2, 5\) for 2 images of 6 patches"),
+            (torch.ones(1, 6, dtype=torch.bool), 1, r"give one row each, as \(2, 6\)"),
+            (torch.arange(12).view(2, 6) < 6, 1, "row 1 of among names no patch"),
+            (torch.arange(12).view(2, 6) < 8, 3, "2 patches cannot be moved in 3 steps; choose from 1 to 2"),
+        ],
+    )
+    def test_of_patches_that_may_be_moved(self, among: Tensor, steps: int, said: str) -> None:
+        vit, images = vit_of(timm_model("class token")), noise(2)
+        with pytest.raises(InputError, match=said):
+            perturbation_curves(vit, images, unequal_maps(2), [0, 1], steps=steps, among=among)
+        if "steps" not in said:
+            with pytest.raises(InputError, match=said):
+                sufficiency(vit, images, unequal_maps(2).abs(), [0, 1], among=among)
+            with pytest.raises(InputError, match=said):
+                random_maps(vit, images, among=among)
 
     @pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "beit_base_patch16_224"])
     def test_tokens_of_a_whole_grid_cannot_be_left_out(self, name: str) -> None:

@@ -4,6 +4,9 @@ A map that lies in the right place may still not be what the model used. Here th
 the image (:mod:`mmpkd.attribute.withheld` says in which two ways); :mod:`mmpkd.evaluate.faithfulness` makes numbers of
 the answers. A row is one (case, class) pair.
 
+Bars beside a picture are no evidence, and a map that is merely 0 on them would beat a random order. ``among`` names the
+patches of each row that may be taken away, given or drawn; all others stay in place, whatever is asked.
+
 What is drawn at random depends on the seed and on the row's own image alone, not on its place or company in a batch.
 """
 
@@ -48,12 +51,15 @@ def perturbation_curves(
     seed: int = 0,
     output: str = "logit",
     sigma_px: float | None = None,
+    among: Patches | None = None,
 ) -> Float[Tensor, "rows points"]:
     """Follow one class's answer while the highest patches of its map are taken away, or given, first.
 
     At point i the ``n_i = round(i N / steps)`` highest of N patches are taken away (``deletion``) or are all that is
-    given (``insertion``); :func:`patch_shares` are the shares ``n_i / N``. Equal values of a map follow each other in
-    random order, never in raster order: a constant map takes the order of :func:`random_maps`.
+    given (``insertion``); :func:`patch_shares` are the shares ``n_i / N``. N counts the row's patches ``among``, so
+    that every row goes from 0 to 1 in equally many steps; rows of different N differ by the rounding to whole patches.
+    Equal values of a map follow each other in random order, never in raster order: a constant map takes the order of
+    :func:`random_maps`.
 
     Args:
         vit: From :func:`mmpkd.attribute.vit.vit_of`; asked in evaluation mode, and left as it was.
@@ -62,21 +68,24 @@ def perturbation_curves(
         columns: One column of the logits a row.
         kind: ``deletion`` or ``insertion``.
         by: ``tokens`` (patches leave the sequence) or ``blur`` (they are replaced by those of the blurred image).
-        steps: From 1 to the number of patches.
+        steps: From 1 to the number of patches, of the row that has the fewest.
         seed: Of the random order.
         output: ``logit``; ``sigmoid`` or ``softmax`` for the probability that deletion and insertion areas are taken
             over (the former for a multi-label model, the latter for a multi-class model).
         sigma_px: Standard deviation of the blur; 0.05 of the images' shorter side by default.
+        among: The patches that may be moved, in row-major order; all by default. The others always stay, and what a
+            map says of them is not read.
 
     Returns:
         (rows, steps + 1). By ``tokens``, the point without any patch is NaN for heads that read patches only.
 
     Raises:
         InputError: Shapes that do not fit, a map with NaN or infinite values, a column that is not there, an unknown
-            name, or a backbone whose tokens cannot be left out.
+            name, a row with nothing to move, or a backbone whose tokens cannot be left out.
 
     Cost: ``steps + 1`` forward passes a row, in batches of up to 256 rows; by ``tokens`` on sequences that are half as
-    long on average. Rows that share image and map repeat the passes.
+    long on average, one batch for the rows of equally many patches ``among``. Rows that share image and map repeat the
+    passes.
 
     Source: Petsiuk et al. 2018 (RISE, arXiv 1806.07421). There pixels turn grey in deletion and come out of a blur in
     insertion; here patches go, the same way for both kinds.
@@ -85,21 +94,23 @@ def perturbation_curves(
     require_way(vit, by, sigma_px)
     if kind not in KINDS:
         raise InputError(f"there is no kind of curve {kind!r}{did_you_mean(kind, KINDS)}")
-    counts = _patch_counts(vit, steps)
-    values = _checked(vit, maps, len(images), "maps")
+    movable = _movable(vit, len(images), among)
+    counts = _patch_counts(movable.sum(dim=1), steps)
+    values = _checked(vit, maps, len(images), "maps").masked_fill(~movable, -torch.inf)
     place = _falling(values, _random_orders(vit, images, seed)).argsort(dim=1)
     wanted = torch.as_tensor(list(columns), dtype=torch.long)
+    in_turn = counts[:, -1].argsort(stable=True)
     curves = []
     with evaluating(vit.backbone):
-        for rows in torch.arange(len(images)).split(_ROWS_AT_ONCE):
+        for rows in in_turn.split(_ROWS_AT_ONCE):
             ask = question(vit, images[rows.to(images.device)], by, sigma_px)
             points = []
-            for count in counts:
+            for count in counts[rows].split(1, dim=1):
                 highest = place[rows] < count
-                logits = ask(highest if kind == "insertion" else ~highest)
+                logits = ask(highest | ~movable[rows] if kind == "insertion" else ~highest)
                 points.append(_of_columns(logits, wanted[rows], output))
             curves.append(torch.stack(points, dim=1))
-    return torch.cat(curves)
+    return torch.cat(curves)[in_turn.argsort().to(curves[0].device)]
 
 
 @torch.no_grad()
@@ -112,6 +123,7 @@ def sufficiency(
     seed: int = 0,
     output: str = "logit",
     sigma_px: float | None = None,
+    among: Patches | None = None,
 ) -> dict[str, Float[Tensor, " rows"]]:
     """Ask with the ROI's patches alone, and without them; with as many random others alone, and without those.
 
@@ -126,12 +138,13 @@ def sufficiency(
         seed: Of the random others.
         output: ``logit``, ``sigmoid`` or ``softmax``.
         sigma_px: Of the blur.
+        among: The patches that may be the ROI's or be drawn; all by default. The others stay under every question.
 
     Returns:
         Five answers a row: ``whole`` (all patches), ``roi`` (the ROI's n alone), ``random`` (n random patches outside
         the ROI alone), ``without_roi`` (all but the ROI's) and ``without_random`` (all but those random ones). All but
-        ``whole`` are NaN where the ROI is empty or fills the grid; the random ones also where it has more than half of
-        the patches, so that there are not as many others.
+        ``whole`` are NaN where the ROI is empty or fills what is ``among``; the random ones also where it has more than
+        half of that, so that there are not as many others.
 
     Raises:
         InputError: As in :func:`perturbation_curves`; coverage outside 0 to 1.
@@ -146,22 +159,22 @@ def sufficiency(
     covered = _checked(vit, coverage, len(images), "coverage")
     if not ((covered >= 0) & (covered <= 1)).all():
         raise InputError("coverage holds a value outside 0 to 1; give the share of each patch that the ROI covers.")
-    order = _random_orders(vit, images, seed)
-    inside = _roi_patches(covered, order)
-    random, size, patches = _random_others(inside, order), inside.sum(dim=1), inside.shape[1]
+    order, movable = _random_orders(vit, images, seed), _movable(vit, len(images), among)
+    inside = _roi_patches(covered * movable, order)
+    random, size, patches = _random_others(inside, movable, order), inside.sum(dim=1), movable.sum(dim=1)
     defined = (size > 0) & (size < patches)
     enough = defined & (2 * size <= patches)
     questions = {
         "whole": (torch.ones_like(inside), torch.ones_like(defined)),
-        "roi": (inside, defined),
-        "random": (random, enough),
+        "roi": (inside | ~movable, defined),
+        "random": (random | ~movable, enough),
         "without_roi": (~inside, defined),
         "without_random": (~random, enough),
     }
     wanted = torch.as_tensor(list(columns), dtype=torch.long)
     answers = {name: images.new_full((len(images),), torch.nan) for name in questions}
     with evaluating(vit.backbone):
-        for rows in size.argsort(stable=True).split(_ROWS_AT_ONCE):
+        for rows in (patches * (inside.shape[1] + 1) + size).argsort(stable=True).split(_ROWS_AT_ONCE):
             where = rows.to(images.device)
             ask = question(vit, images[where], by, sigma_px)
             for name, (keep, has_meaning) in questions.items():
@@ -171,26 +184,50 @@ def sufficiency(
     return answers
 
 
-def random_maps(vit: Vit, images: Images, seed: int = 0) -> TokenGrids:
+def random_maps(vit: Vit, images: Images, seed: int = 0, among: Patches | None = None) -> TokenGrids:
     """Return a map of random order a row, no two values equal: the baseline that a map's curves must beat.
 
-    The order is that of a constant map under the same seed. Average over several seeds.
+    The order is that of a constant map under the same seed. Average over several seeds. Patches that are not ``among``
+    those that may be moved are 0, below all others.
     """
-    place = _random_orders(vit, images, seed).argsort(dim=1)
-    return (1 - place / place.shape[1]).unflatten(1, vit.grid).to(images.device)
+    movable = _movable(vit, len(images), among)
+    order = _random_orders(vit, images, seed)
+    place = _falling(movable.double(), order).argsort(dim=1)
+    return ((1 - place / place.shape[1]) * movable).unflatten(1, vit.grid).to(images.device)
 
 
-def patch_shares(vit: Vit, steps: int = 16) -> Float[np.ndarray, " points"]:
-    """Return the shares of patches that a curve's points take away or give: 0 to 1, as whole patches allow."""
-    counts = np.array(_patch_counts(vit, steps))
-    return counts / counts[-1]
+def patch_shares(vit: Vit, steps: int = 16, patches: int | None = None) -> Float[np.ndarray, " points"]:
+    """Return the shares of patches that a curve's points take away or give: 0 to 1, as whole patches allow.
+
+    Args:
+        vit: The model that was asked.
+        steps: Of the curve.
+        patches: How many may be moved (the row's count of ``among``); all of the grid by default.
+    """
+    counts = _patch_counts(torch.tensor([vit.grid[0] * vit.grid[1] if patches is None else patches]), steps)[0]
+    return counts.numpy() / counts[-1].item()
 
 
-def _patch_counts(vit: Vit, steps: int) -> list[int]:
-    patches = vit.grid[0] * vit.grid[1]
-    if not 1 <= steps <= patches:
-        raise InputError(f"{patches} patches cannot be moved in {steps} steps; choose from 1 to {patches} steps.")
-    return [(2 * step * patches + steps) // (2 * steps) for step in range(steps + 1)]
+def _patch_counts(patches: Int[Tensor, " rows"], steps: int) -> Int[Tensor, "rows points"]:
+    """Return how many patches each row has moved at each point; ``steps`` alone decides on the points."""
+    fewest = int(patches.min()) if len(patches) else max(steps, 1)
+    if not 1 <= steps <= fewest:
+        raise InputError(f"{fewest} patches cannot be moved in {steps} steps; choose from 1 to {fewest} steps.")
+    return (2 * torch.arange(steps + 1) * patches[:, None] + steps) // (2 * steps)
+
+
+def _movable(vit: Vit, rows: int, among: Patches | None) -> Patches:
+    shape = (rows, vit.grid[0] * vit.grid[1])
+    if among is None:
+        return torch.ones(shape, dtype=torch.bool)
+    if tuple(among.shape) != shape:
+        raise InputError(
+            f"among is {tuple(among.shape)} for {rows} images of {shape[1]} patches; give one row each, as {shape}."
+        )
+    among = among.cpu()
+    if not among.any(dim=1).all():
+        raise InputError(f"row {int((~among.any(dim=1)).int().argmax())} of among names no patch; name at least one.")
+    return among
 
 
 def _roi_patches(covered: Float[Tensor, "rows patches"], order: Orders) -> Patches:
@@ -200,9 +237,9 @@ def _roi_patches(covered: Float[Tensor, "rows patches"], order: Orders) -> Patch
     return inside.scatter(1, most, inside.gather(1, most) | small[:, None])
 
 
-def _random_others(inside: Patches, order: Orders) -> Patches:
+def _random_others(inside: Patches, movable: Patches, order: Orders) -> Patches:
     """Return as many patches outside as there are inside, the first in the random order; all where too few."""
-    outside = ~inside.gather(1, order)
+    outside = (movable & ~inside).gather(1, order)
     chosen = outside & (outside.cumsum(dim=1) <= inside.sum(dim=1, keepdim=True))
     return torch.zeros_like(inside).scatter(1, order, chosen)
 
