@@ -8,7 +8,7 @@ import pytest
 
 from mmpkd.compare.compare import compare_arms
 from mmpkd.compare.ensembles import compare_ensembles
-from mmpkd.compare.repeatability import compare_repeatability
+from mmpkd.compare.repeatability import compare_repeatability, stretch_both
 from mmpkd.compare.slices import compare_slices
 from mmpkd.errors import InputError
 
@@ -188,7 +188,51 @@ class TestRepeatability:
             estimates["ensembles", "mmpkd"] - estimates["seeds", "mmpkd"]
         )
         assert not ((table["kind"] == "change") & (table["arm"] == "hard")).any()
-        assert find(table, kind="seeds", arm="hard", finding="nodule")["seeds"] == 4
+        for kind in ("seeds", "ensembles", "ensemble-gain", "change"):
+            assert find(table, kind=kind, arm="mmpkd", finding="nodule")["seeds"] == 4
+
+    def test_differences_are_over_the_cases_that_both_sides_have(self, labels):
+        """A finding of one patient has no unrelated pair: its own similarity is no excess."""
+        similarities = make_similarities({("seeds", "hard"): 0.0, ("unrelated", "hard"): 0.0})
+        similarities["value"] = np.where(similarities["kind"] == "seeds", 0.200, 0.199)
+        rare = similarities[similarities["case"] == "c4"].assign(finding="mass")
+        rare["value"] = np.where(rare["kind"] == "seeds", 0.9, np.nan)
+        table = compare_repeatability(pd.concat([similarities, rare]), labels, replicates=50)
+        assert find(table, kind="seeds", finding="macro")["estimate"] == pytest.approx(0.55)
+        macro = find(table, kind="excess", finding="macro")
+        assert (macro["estimate"], macro["cases"]) == (pytest.approx(0.001), CASES)
+        assert np.isnan(find(table, kind="excess", finding="mass")["estimate"])
+
+    def test_a_change_is_over_the_cases_whose_maps_both_arms_have(self, labels):
+        similarities = make_similarities({("seeds", "hard"): 0.3, ("seeds", "mmpkd"): 0.5})
+        of_arm = {arm: part.pivot_table("value", "case") for arm, part in similarities.groupby("arm")}
+        flat = (similarities["arm"] == "mmpkd") & (similarities["other_seed"] == 3)
+        similarities.loc[flat & similarities["case"].isin(["c5", "c6"]), "value"] = np.nan
+        row = find(compare_repeatability(similarities, labels, replicates=50), kind="change", finding="nodule")
+        gap = (of_arm["mmpkd"] - of_arm["hard"]).drop(["c5", "c6"])["value"].mean()
+        assert (row["estimate"], row["cases"]) == (pytest.approx(gap), CASES - 2)
+
+    def test_the_gain_of_ensembles_leaves_the_seeds_as_they_are(self, labels):
+        """One seed unlike the others moves single seeds, not the gain of the ensembles at hand."""
+        similarities = make_similarities({("seeds", "hard"): 0.5, ("ensembles", "hard"): 0.8})
+        apart = (similarities["kind"] == "seeds") & (similarities["other_seed"] == 3)
+        similarities.loc[apart, "value"] -= 0.6
+        row = find(compare_repeatability(similarities, labels, replicates=2000), kind="ensemble-gain", finding="macro")
+        of_kind = {kind: part.pivot_table("value", "case")["value"] for kind, part in similarities.groupby("kind")}
+        gap = (of_kind["ensembles"] - of_kind["seeds"])[[f"c{k}" for k in range(CASES)]].to_numpy()
+        error = gap.reshape(-1, 2).mean(axis=1).std() / np.sqrt(CASES / 2)
+        assert row["estimate"] == pytest.approx(gap.mean())
+        assert (row["high"] - row["low"]) / 2 == pytest.approx(1.96 * error, rel=0.1)
+
+    def test_ensembles_without_their_seeds_are_refused(self, labels):
+        with pytest.raises(InputError, match="'hard' hold `ensembles` and no `seeds`"):
+            compare_repeatability(make_similarities({("ensembles", "hard"): 0.8}), labels, replicates=10)
+
+    def test_tables_one_after_another_give_what_one_table_gives(self, labels):
+        one, other = make_similarities(LEVEL), make_similarities(LEVEL, 3).assign(metric="spearman")
+        streamed = compare_repeatability(iter([one, other]), labels, replicates=50)
+        apart = [compare_repeatability(part, labels, replicates=50) for part in (one, other)]
+        pd.testing.assert_frame_equal(streamed, pd.concat(apart, ignore_index=True))
 
     def test_seeds_widen_the_interval_when_they_disagree(self, labels):
         """One seed unlike the others: similarity depends on which seeds are drawn, and the interval says so."""
@@ -216,3 +260,44 @@ class TestRepeatability:
         similarities["value"] = [level[key] for key in keys]
         row = find(compare_repeatability(similarities, labels, replicates=500), finding="macro")
         assert (row["estimate"], row["low"], row["high"]) == pytest.approx((1.7 / 3, 0.3, 0.9))
+
+
+EFFECTS = np.random.default_rng(2).normal(0.2, 0.1, 150)
+
+
+@pytest.fixture(scope="module")
+def additive() -> pd.DataFrame:
+    """Maps whose similarity is h(i, j) = u_i + u_j for patients i and j, and about .3 more for one patient's own."""
+    count = len(EFFECTS)
+    cases = [f"c{k}" for k in range(count)]
+    labels = pd.DataFrame({"case": cases, "patient": cases, "finding": "nodule", "label": 1.0})
+    over_partners = EFFECTS + (EFFECTS.sum() - EFFECTS) / (count - 1)
+    own = 0.3 + 2 * EFFECTS + np.random.default_rng(3).normal(0.0, 0.05, count)
+    given = [
+        labels.assign(kind=kind, value=values) for kind, values in {"unrelated": over_partners, "seeds": own}.items()
+    ]
+    similarities = pd.concat(given).drop(columns=["patient", "label"])
+    similarities = similarities.assign(arm="hard", reference_arm="", seed=0, other_seed=1)
+    return compare_repeatability(similarities.assign(method="attention", metric="ssim"), labels, replicates=4000)
+
+
+class TestUnrelatedPairs:
+    def test_the_interval_is_that_of_a_mean_in_which_each_patient_enters_twice(self, additive):
+        """The mean of u_i + u_j over pairs of n patients varies by 4 var(u) / n."""
+        row = find(additive, kind="unrelated", finding="nodule")
+        assert row["estimate"] == pytest.approx(2 * EFFECTS.mean())
+        error = 2 * EFFECTS.std() / np.sqrt(len(EFFECTS))
+        assert (row["high"] - row["low"]) / 2 == pytest.approx(1.96 * error, rel=0.06)
+
+    def test_the_excess_pairs_it_with_the_same_patients_seeds(self, additive):
+        """Seeds vary as 2 u_i too, so that the patients' effects cancel and the noise is left."""
+        row = find(additive, kind="excess", finding="nodule")
+        error = 0.05 / np.sqrt(len(EFFECTS))
+        assert row["estimate"] == pytest.approx(0.3, abs=3 * error)
+        assert (row["high"] - row["low"]) / 2 == pytest.approx(1.96 * error, rel=0.15)
+
+    def test_stretching_doubles_the_distance_from_the_mean_of_each_pair_and_column(self):
+        values = np.array([[[1.0, 5.0], [3.0, np.nan], [8.0, 7.0]]])
+        expected = [[[-2.0, 4.0], [2.0, np.nan], [12.0, 8.0]]]
+        np.testing.assert_allclose(stretch_both(values), expected)
+        assert np.isnan(stretch_both(np.full((1, 2, 1), np.nan))).all()
