@@ -5,25 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mmpkd.evaluate.similarity import MEASURES, similarity
+from mmpkd.evaluate.similarity import MEASURES
 from mmpkd.folder import CellFolder
-from mmpkd.study.cell import CellWork, map_methods
-from mmpkd.study.checks import checked_targets
+from mmpkd.study.baselines import _torch_threads
+from mmpkd.study.cell import CellWork, load_on_device, map_methods
+from mmpkd.study.checks import checked_targets, picture_masks, picture_similarity
 
 
-def forgetting(work: CellWork, trained: CellFolder) -> pd.DataFrame:
+def forgetting(work: CellWork, trained: CellFolder, threads: int = 1) -> pd.DataFrame:
     """Return the similarity of maps before and after the weights are shuffled down to each depth.
+
+    Maps are compared on the tokens of the picture, since bars stay bars whatever is forgotten.
 
     Args:
         work: What the study's cells share.
         trained: The cell whose student forgets.
+        threads: Of torch; the plan's own, so that a run that goes on elsewhere computes the same.
 
     Returns:
         ``depth`` (from 1), ``layer``, ``case``, ``finding``, ``method``, ``metric``, ``value``.
     """
     from mmpkd.attribute.attribute import token_maps
     from mmpkd.attribute.randomise import cascade
-    from mmpkd.distil.checkpoint import load_student
     from mmpkd.distil.student import Student
 
     targets = checked_targets(work)
@@ -36,23 +39,25 @@ def forgetting(work: CellWork, trained: CellFolder) -> pd.DataFrame:
         found = {name: token_maps(student, work.images, positions, name) for name in map_methods(work.study)}
         return {name: maps.values[rows, columns].astype(np.float64) for name, maps in found.items()}
 
-    student = load_student(trained.student)
-    before = maps_of(student)
     tables = []
-    for depth, (layer, forgetful) in enumerate(cascade(student), start=1):
-        for method, after in maps_of(forgetful).items():
-            tables += [
-                pd.DataFrame(
-                    {
-                        "depth": depth,
-                        "layer": layer,
-                        "case": [target.case for target in targets],
-                        "finding": [target.finding for target in targets],
-                        "method": method,
-                        "metric": name,
-                        "value": similarity(before[method], after, measure),
-                    }
-                )
-                for name, measure in MEASURES.items()
-            ]
+    with _torch_threads(threads):
+        student = load_on_device(work, trained)
+        pictures = picture_masks(work, targets, student.grid)
+        before = maps_of(student)
+        for depth, (layer, forgetful) in enumerate(cascade(student), start=1):
+            for method, after in maps_of(forgetful).items():
+                tables += [
+                    pd.DataFrame(
+                        {
+                            "depth": depth,
+                            "layer": layer,
+                            "case": [target.case for target in targets],
+                            "finding": [target.finding for target in targets],
+                            "method": method,
+                            "metric": name,
+                            "value": picture_similarity(before[method], after, pictures, measure),
+                        }
+                    )
+                    for name, measure in MEASURES.items()
+                ]
     return pd.concat(tables, ignore_index=True)
