@@ -54,8 +54,8 @@ def write_baselines(work: CellWork, folder: RunFolder, threads: int) -> None:
     write_table(folder.baselines, table, work.provenance)
 
 
-def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, int]]) -> None:
-    """Write the comparison table, what else there is to say of maps, and the verdict."""
+def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, int]], threads: int = 1) -> None:
+    """Write the comparison table, what else there is to say of maps, and the verdict. ``threads`` are torch's."""
     predictions = _of_cells(folder, cells, "predictions")
     localisation, checks = (_of_cells(folder, cells, what) for what in ("localisation", "checks"))
     baselines = read_table(folder.baselines)
@@ -86,7 +86,8 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         write_table(folder.slices, of_slices, work.provenance)
     if checked_targets(work):
         arm, seed = cells[0]
-        forgotten = compare_sanity(forgetting(work, folder.cell(arm, seed)), labels, arm=arm, **bootstrap)
+        similar = forgetting(work, folder.cell(arm, seed), threads)
+        forgotten = compare_sanity(similar, labels, arm=arm, **bootstrap)
         write_table(folder.sanity, forgotten, work.provenance)
     if len(localisation) and len(work.study.seeds) > 1:
         ensembles = compare_ensembles(score_ensembles(work, folder), localisation, labels, baselines, **bootstrap)

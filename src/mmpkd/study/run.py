@@ -228,7 +228,7 @@ class StudyRun:
         with self._timed("compare"):
             if not self.folder.baselines.is_file():
                 write_baselines(self.work, self.folder, self.shares.threads)
-            compare_study(self.work, self.folder, self.cells)
+            compare_study(self.work, self.folder, self.cells, self.shares.threads)
 
     def report(self) -> Path:
         """Write the gallery and the report; always anew, since it is cheap."""
