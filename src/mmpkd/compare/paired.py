@@ -21,6 +21,7 @@ def localisation_entries(
     reference_arm: str,
 ) -> Iterator[Entry]:
     """Yield kind, arm, reference, statistics and seeds of all localisation scores."""
+    bootstrap = bootstrap.among(localisation, baselines)
     scores: list[Score] = []
     arms: dict[str, ArmValues] = {}
     if localisation is not None and len(localisation):
@@ -43,7 +44,8 @@ def localisation_entries(
             yield "baseline", name, "", statistics, 0
             shared = _known_to(known, scores)
             aligned = align(values, known, scores)
-            if not {scores[column] for column in shared} <= set(known):
+            # one table may hold blind baselines without a method and others with one
+            if not {scores[column] for column in shared} <= set(known) or any(not score.method for score in known):
                 statistics = bootstrap.localisation(aligned, scores)
             references[name] = aligned, statistics, shared
 
@@ -59,9 +61,13 @@ def localisation_entries(
 
 
 def _known_to(known: list[Score], scores: list[Score]) -> list[int]:
-    """Return the columns whose metric a baseline was given; no map's faithfulness, for one, is that of a baseline."""
-    kinds = {(score.policy, score.metric) for score in known}
-    return [column for column, score in enumerate(scores) if (score.policy, score.metric) in kinds]
+    """Return the columns whose method and metric a baseline was given, or the metric without a method.
+
+    No map's faithfulness, for one, is that of a baseline.
+    """
+    kinds = {score._replace(finding="") for score in known}
+    wanted = [score._replace(finding="") for score in scores]
+    return [column for column, kind in enumerate(wanted) if kind in kinds or kind._replace(method="") in kinds]
 
 
 def paired_difference(

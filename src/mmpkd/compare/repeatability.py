@@ -58,7 +58,7 @@ def compare_repeatability(
     bootstrap = Bootstrap(read_labels(labels), replicates, seed)
     rows = Rows(level)
     for table in [similarities] if isinstance(similarities, pd.DataFrame) else similarities:
-        _add_rows(rows, table, bootstrap, reference_arm)
+        _add_rows(rows, table, bootstrap.among(table), reference_arm)
     return rows.finish()
 
 

@@ -6,14 +6,16 @@ The hierarchical bootstrap lives here: patients are redrawn with all their cases
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, UInt8
 
 from mmpkd.compare.intervals import mean_over_findings, mean_over_seeds
 from mmpkd.compare.resample import calibration_draws, discrimination_draws, draw_counts, mean_draws
-from mmpkd.compare.tables import ArmValues, Labels, Score
+from mmpkd.compare.tables import ArmValues, Labels, Score, scored_labels
 from mmpkd.evaluate.classification import MACRO, METRICS
 from mmpkd.evaluate.strata import POOLED
 
@@ -44,6 +46,12 @@ class Bootstrap:
         self.labels = labels
         self._replicates, self._seed = replicates, seed
         self._patient_counts = draw_counts(labels.patient_count, replicates, np.random.default_rng([seed, 0]))
+
+    def among(self, *tables: pd.DataFrame | None) -> Bootstrap:
+        """Return the same draws of the same patients over the cases in these tables alone."""
+        same = copy(self)
+        same.labels = scored_labels(self.labels, *tables)
+        return same
 
     def classification(self, arm: ArmValues) -> Statistics:
         """Return every classification metric of an arm's probabilities, per finding and macro."""

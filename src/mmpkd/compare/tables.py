@@ -65,6 +65,16 @@ def read_labels(table: pd.DataFrame) -> Labels:
     return Labels(cases, tuple(map(str, findings)), matrix, codes.astype(np.int64))
 
 
+def scored_labels(labels: Labels, *tables: pd.DataFrame | None) -> Labels:
+    """Return the labels of the cases that any of the tables scores, so that arrays do not span all the others.
+
+    Codes of patients stay, and with them the draws; ``patient_count`` does not.
+    """
+    named = [table["case"] for table in tables if table is not None and "case" in table.columns]
+    scored = np.flatnonzero(np.any([np.zeros(len(labels.cases), bool), *map(labels.cases.isin, named)], axis=0))
+    return Labels(labels.cases[scored], labels.findings, labels.matrix[scored], labels.patients[scored])
+
+
 def read_predictions(table: pd.DataFrame, labels: Labels) -> dict[str, ArmValues]:
     """Read ``arm``, ``seed``, ``case``, ``finding``, ``probability``: all arms on the same cases."""
     _require(table, "predictions", ("arm", "seed", "case", "finding"), ("probability",))
@@ -127,12 +137,16 @@ def read_localisation(
 
 
 def align(values: ArmValues, have: list[Score], wanted: list[Score]) -> ArmValues:
-    """Bring a baseline's columns into the order of ``wanted``; its method may differ, for it has no map."""
-    exact: Mapping[Score, int] = {score: k for k, score in enumerate(have)}
-    loose = {score._replace(method=""): k for k, score in enumerate(have)}
+    """Bring a baseline's columns into the order of ``wanted``.
+
+    What saw no picture may be scored once for all methods, its method being ``""``: it stands in for every method that
+    the baseline has no scores of. Scores of one method never stand in for another.
+    """
+    filled = [k for k in range(len(have)) if not np.isnan(values.array[:, :, k]).all()]
+    exact: Mapping[Score, int] = {have[k]: k for k in filled}
     picked = np.full((*values.array.shape[:2], len(wanted)), np.nan)
     for k, score in enumerate(wanted):
-        source = exact.get(score, loose.get(score._replace(method="")))
+        source = exact.get(score, exact.get(score._replace(method="")))
         if source is not None:
             picked[:, :, k] = values.array[:, :, source]
     return ArmValues(values.seeds, picked)
