@@ -277,3 +277,10 @@ def test_bfloat16_follows_single_precision(squares, small, brief):
         for name in ("fp32", "bf16")
     ]
     np.testing.assert_allclose(losses[0], losses[1], atol=0.01)
+
+
+def test_among_epochs_that_reached_the_highest_auroc_the_last_is_kept(squares, small, brief, monkeypatch):
+    """A perfect order of few validation cases comes long before calibrated probabilities."""
+    values = iter([0.5, 1.0, 1.0, 0.9])
+    monkeypatch.setattr(loop, "macro_auroc", lambda _labels, _scores: next(values))
+    assert _train(squares, small, brief).best_epoch == 3

@@ -107,12 +107,12 @@ class TrainingState:
     def after(self, row: dict[str, float], metric: str, student: nn.Module, keep_last: bool = False) -> TrainingState:
         """Return the state after one more epoch.
 
-        The latest epoch counts as the best with ``keep_last``, until one has a metric, and among equals: an AUROC that
-        has reached 1 says nothing about the student's probabilities and maps, which go on getting better.
+        The latest epoch counts as the best with ``keep_last``, until one has a metric, and among those that reached an
+        AUROC of 1: it cannot rise, while the student's probabilities and maps go on getting better.
         """
         history, epoch = [*self.history, row], self.epoch + 1
         before = self.history[self.best_epoch - 1][metric] if self.best_epoch else math.nan
-        if not (keep_last or math.isnan(before) or row[metric] >= before):
+        if not (keep_last or math.isnan(before) or row[metric] > before or row[metric] >= 1.0):
             return TrainingState(epoch, self.best_epoch, self.best, history)
         best = {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
         return TrainingState(epoch, epoch, best, history)
