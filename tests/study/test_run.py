@@ -27,6 +27,7 @@ SMALL = {
     "student": {"image_size_px": 32, "patch_px": 8, "width": 32, "depth": 2, "heads": 2},
     "training": {"epochs": 3, "batch_size": 32, "warmup_epochs": 0.5, "checkpoint_every_s": 0},
     "seeds": 2,
+    "evaluate": {"checks": {"rois": 10, "steps": 4}},
     "compare": {"replicates": 100},
     "execution": {"workers": 1, "device": "cpu"},
 }
