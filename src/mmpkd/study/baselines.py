@@ -40,7 +40,7 @@ def score_unlearned(work: CellWork, trained: CellFolder, methods: Sequence[str],
 
     positions = localised_positions(work.cohort)
     tables = []
-    with _torch_threads(threads):
+    with torch_threads(threads):
         learned = load_on_device(work, trained)
         fresh = untrained_student(work).to(next(learned.parameters()).device)
         students = {UNTRAINED: fresh, RANDOMISED: randomised(learned)}
@@ -86,7 +86,7 @@ def untrained_student(work: CellWork, seed: int = _SEED) -> Student:
 
 
 @contextlib.contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
+def torch_threads(threads: int) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()

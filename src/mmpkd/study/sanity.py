@@ -7,7 +7,7 @@ import pandas as pd
 
 from mmpkd.evaluate.similarity import MEASURES
 from mmpkd.folder import CellFolder
-from mmpkd.study.baselines import _torch_threads
+from mmpkd.study.baselines import torch_threads
 from mmpkd.study.cell import CellWork, load_on_device, map_methods
 from mmpkd.study.checks import checked_targets, picture_masks, picture_similarity
 
@@ -40,7 +40,7 @@ def forgetting(work: CellWork, trained: CellFolder, threads: int = 1) -> pd.Data
         return {name: maps.values[rows, columns].astype(np.float64) for name, maps in found.items()}
 
     tables = []
-    with _torch_threads(threads):
+    with torch_threads(threads):
         student = load_on_device(work, trained)
         pictures = picture_masks(work, targets, student.grid)
         before = maps_of(student)
