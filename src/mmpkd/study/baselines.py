@@ -87,6 +87,7 @@ def untrained_student(work: CellWork, seed: int = _SEED) -> Student:
 
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many threads inside the block, and give it back its own afterwards."""
     import torch
 
     before = torch.get_num_threads()
