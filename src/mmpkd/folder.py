@@ -33,7 +33,7 @@ class CellFolder:
         return self.path / "predictions.parquet"
 
     def maps(self, method: str) -> Path:
-        """Token maps of the cases with an ROI, half precision, one file a method."""
+        """Token maps of the cases with an ROI, half precision, one file a method; zero where a finding has no ROI."""
         return self.path / f"maps-{method}.safetensors"
 
     @property

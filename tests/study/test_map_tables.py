@@ -15,7 +15,6 @@ import pytest
 import torch
 import yaml
 
-from mmpkd.attribute import attribute
 from mmpkd.attribute.attribute import explain, token_maps
 from mmpkd.attribute.perturb import patch_shares, perturbation_curves, random_maps, sufficiency
 from mmpkd.attribute.randomise import cascade
@@ -28,7 +27,7 @@ from mmpkd.evaluate.faithfulness import area
 from mmpkd.evaluate.similarity import MEASURES, ensemble, spearman
 from mmpkd.files import read_table
 from mmpkd.folder import CellFolder, RunFolder
-from mmpkd.study import checks
+from mmpkd.study import checks, roi_maps
 from mmpkd.study.baselines import untrained_student
 from mmpkd.study.cell import CellWork, attribute_cell, evaluate_cell, predict_cell
 from mmpkd.study.checks import ROI_METHOD, check_cell, checked_targets, picture_similarity, roi_coverage
@@ -401,13 +400,13 @@ def test_maps_are_followed_while_a_student_forgets(run: StudyRun, work: CellWork
 def test_a_student_forgets_with_the_threads_of_the_plan(
     run: StudyRun, work: CellWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, seen, before = attribute.token_maps, set(), torch.get_num_threads()
+    made, seen, before = roi_maps.token_maps, set(), torch.get_num_threads()
 
     def watched(*given: Any) -> Any:
         seen.add(torch.get_num_threads())
         return made(*given)
 
-    monkeypatch.setattr(attribute, "token_maps", watched)
+    monkeypatch.setattr(roi_maps, "token_maps", watched)
     forgetting(work, run.folder.cell("hard", 0), before + 1)
     assert seen == {before + 1}
     assert torch.get_num_threads() == before

@@ -35,8 +35,8 @@ def score_unlearned(work: CellWork, trained: CellFolder, methods: Sequence[str],
         methods: Map methods.
         threads: Of torch; the plan's own, so that a run that goes on elsewhere computes the same.
     """
-    from mmpkd.attribute.attribute import token_maps
     from mmpkd.attribute.randomise import randomised
+    from mmpkd.study.roi_maps import roi_maps
 
     positions = localised_positions(work.cohort)
     tables = []
@@ -46,7 +46,7 @@ def score_unlearned(work: CellWork, trained: CellFolder, methods: Sequence[str],
         students = {UNTRAINED: fresh, RANDOMISED: randomised(learned)}
         for method in methods:
             for name, student in students.items():
-                maps = token_maps(student, work.images, positions, method)
+                maps = roi_maps(student, work.images, work.targets, positions, method)
                 table = score_maps(work.targets, maps, positions, work.images, work.study.evaluate.policies)
                 tables.append(table.assign(arm=name))
     return pd.concat(tables, ignore_index=True)

@@ -140,17 +140,17 @@ def predict_cell(work: CellWork, folder: CellFolder) -> None:
 
 
 def attribute_cell(work: CellWork, folder: CellFolder) -> None:
-    """Write the student's token maps of the test cases that have an ROI."""
+    """Write the student's token maps of the test cases that have an ROI, of the findings that have it."""
     methods = map_methods(work.study)
     positions = localised_positions(work.cohort)
     if not len(positions) or all(folder.maps(method).is_file() for method in methods):
         return
-    from mmpkd.attribute.attribute import token_maps
     from mmpkd.study.map_file import write_maps
+    from mmpkd.study.roi_maps import roi_maps
 
     student = load_on_device(work, folder)
     for method in methods:
-        maps = token_maps(student, work.images, positions, method)
+        maps = roi_maps(student, work.images, work.targets, positions, method)
         write_maps(folder.maps(method), maps, work.provenance)
 
 

@@ -25,9 +25,9 @@ def forgetting(work: CellWork, trained: CellFolder, threads: int = 1) -> pd.Data
     Returns:
         ``depth`` (from 1), ``layer``, ``case``, ``finding``, ``method``, ``metric``, ``value``.
     """
-    from mmpkd.attribute.attribute import token_maps
     from mmpkd.attribute.randomise import cascade
     from mmpkd.distil.student import Student
+    from mmpkd.study.roi_maps import roi_maps
 
     targets = checked_targets(work)
     positions = np.unique([target.position for target in targets])
@@ -36,7 +36,7 @@ def forgetting(work: CellWork, trained: CellFolder, threads: int = 1) -> pd.Data
     columns = [work.cohort.findings.index(target.finding) for target in targets]
 
     def maps_of(student: Student) -> dict[str, np.ndarray]:
-        found = {name: token_maps(student, work.images, positions, name) for name in map_methods(work.study)}
+        found = {name: roi_maps(student, work.images, targets, positions, name) for name in map_methods(work.study)}
         return {name: maps.values[rows, columns].astype(np.float64) for name, maps in found.items()}
 
     tables = []
