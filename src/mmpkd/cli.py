@@ -26,7 +26,10 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder [default: runs/<name of the study file>].")]
-Root = Annotated[Path | None, typer.Option(help="Folder of the cohort's files, in place of `cohort.root`.")]
+Root = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder of the cohort's files, in place of `cohort.root`; of an archive, one or several."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, for logs.")]
 Arms = Annotated[list[str] | None, typer.Option("--arm", help="Only this arm (may be repeated).")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Only this seed (may be repeated).")]
@@ -53,7 +56,7 @@ def check(study: StudyFile, root: Root = None, quiet: Quiet = False) -> None:
         from mmpkd.study.inputs import read_inputs, summarise_table
         from mmpkd.study.settings import load_study
 
-        settings, folder = load_study(study, root)
+        settings, folder = load_study(study, root, _default_out(study).parent / "cohorts", Progress(quiet))
         if settings.cohort.image is None:
             summary = summarise_table(settings, folder)
         else:
@@ -175,6 +178,35 @@ def phantom(
 
 
 @app.command()
+def convert(
+    archive: Annotated[str, typer.Argument(metavar="ARCHIVE", help="Name of the archive; `list` prints them.")],
+    roots: Annotated[list[Path] | None, typer.Argument(metavar="ROOT...", help="Folders that it lies in.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The cohort's folder; new or empty.")] = None,
+    options: Annotated[Path | None, typer.Option(help="YAML with the converter's options.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read an archive in place and write a cohort: tables, description and a NOTICE of all that was left out."""
+    with _told_plainly():
+        from mmpkd import registry
+        from mmpkd.cohort.converters.convert import convert_archive
+        from mmpkd.settings import read_yaml
+
+        if archive == "list":
+            names = registry.names("converters")
+            _print([f"{name:<18} {registry.load('converters', name).title}" for name in names])
+            return
+        if not roots or out is None:
+            raise InputError(
+                "give the archive's folders and where to write: mmpkd convert ARCHIVE ROOT... --out COHORT."
+            )
+        chosen = read_yaml(options) if options else {}
+        if not isinstance(chosen, dict):
+            raise InputError(f"{options}: options are a mapping, `name: value` on each line.")
+        written = convert_archive(archive, roots, out, chosen, Progress(quiet))
+        _print([(written.parent / "NOTICE").read_text(encoding="utf-8"), f"cohort: {written}"])
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the study file (for editors and for checking)."""
     with _told_plainly():
@@ -189,7 +221,7 @@ def _step(
     name: str,
     study: Path,
     out: Path | None,
-    root: Path | None,
+    root: list[Path] | None,
     arms: list[str] | None,
     seeds: list[int] | None,
     quiet: bool,
@@ -201,12 +233,13 @@ def _step(
         _print([f"{name}: done, in {bound.folder.path / 'cells'}"])
 
 
-def _bind(study: Path, out: Path | None, root: Path | None, quiet: bool) -> StudyRun:
+def _bind(study: Path, out: Path | None, root: list[Path] | None, quiet: bool) -> StudyRun:
     from mmpkd.study.run import StudyRun
     from mmpkd.study.settings import load_study
 
-    settings, folder = load_study(study, root)
-    return StudyRun(settings, folder, out or _default_out(study), Progress(quiet))
+    out = out or _default_out(study)
+    settings, folder = load_study(study, root, out.parent / "cohorts", Progress(quiet))
+    return StudyRun(settings, folder, out, Progress(quiet))
 
 
 def _default_out(study: Path) -> Path:

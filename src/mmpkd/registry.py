@@ -27,6 +27,15 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "roi-supervised": "mmpkd.distil.arms:roi_supervised",
         "random-labels": "mmpkd.distil.arms:random_labels",
     },
+    "converters": {
+        "mimic-cxr": "mmpkd.cohort.converters.mimic_cxr:CONVERTER",
+        "cbis-ddsm": "mmpkd.cohort.converters.cbis_ddsm:CONVERTER",
+        "nih-chestxray14": "mmpkd.cohort.converters.nih_chestxray14:CONVERTER",
+        "chexlocalize": "mmpkd.cohort.converters.chexlocalize:CONVERTER",
+        "covid-chestxray": "mmpkd.cohort.converters.covid_chestxray:CONVERTER",
+        "mini-mias": "mmpkd.cohort.converters.mini_mias:CONVERTER",
+        "coco": "mmpkd.cohort.converters.coco:CONVERTER",
+    },
     "maps": {
         "attention": "mmpkd.attribute.attention:LastBlockAttention",
         "patch": "mmpkd.attribute.patch:PatchLogits",

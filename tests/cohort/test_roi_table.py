@@ -22,6 +22,7 @@ def read(folder: Path, text: str, kept: tuple[str, ...] = ("a", "b"), **how: obj
     rois = read_rois(
         settings,
         folder,
+        files=folder,
         findings=("nodule", "mass"),
         known_cases=pd.Index(["a", "b"]),
         kept_cases=pd.Index(kept),

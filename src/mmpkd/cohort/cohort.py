@@ -72,15 +72,17 @@ class Cohort:
         task: ``multi-label`` (each finding present or not) or ``multi-class`` (findings are classes, one a case).
         findings: Names of the label columns, in order.
         cases: Table indexed by unique case id (string) with the columns ``patient`` (string), ``split``
-            (``train``, ``val`` or ``test``) and ``image`` (path relative to ``root``; missing without images).
+            (``train``, ``val`` or ``test``) and ``image`` (path relative to ``files``; missing without images).
         labels: (cases, findings), 1, 0 or NaN for missing: what training learns from.
         reference: The same shape, labels by a better reader, used for evaluation only; ``None`` if there are none.
         text: As in :class:`Privileged`.
         metadata: As in :class:`Privileged`.
         rois: One row a box or mask: ``case``, ``finding``, ``x_min``, ``y_min``, ``x_max``, ``y_max`` (pixels of
-            the original image, half-open, top-left origin; NaN for masks), ``mask`` (path relative to ``root``, or
-            missing) and ``mask_value`` (pixel value that counts as inside; NaN means any non-zero).
-        root: Folder that all paths are relative to and may not leave.
+            the original image, half-open, top-left origin; NaN for masks), ``mask`` (path relative to ``files``, or
+            missing), ``mask_value`` (pixel value that counts as inside; NaN means any non-zero) and ``rle`` (COCO run
+            lengths, or missing).
+        root: Folder of the cohort's tables.
+        image_root: Folder of its images and masks, where it is another; paths may not leave it.
     """
 
     name: str
@@ -93,9 +95,15 @@ class Cohort:
     text: pd.Series[str] | None = None
     metadata: pd.DataFrame | None = None
     rois: pd.DataFrame | None = None
+    image_root: Path | None = None
 
     def __len__(self) -> int:
         return len(self.cases)
+
+    @property
+    def files(self) -> Path:
+        """The folder that paths of images and masks are relative to."""
+        return self.root if self.image_root is None else self.image_root
 
     @property
     def privileged(self) -> Privileged:

@@ -47,7 +47,10 @@ def read_cohort(settings: CohortSettings, root: Path) -> ReadCohort:
     table = _keep_where(_read_tables(settings, root, problems), settings, problems)
     everyone = pd.Index(_case_ids(settings, table, problems), name="case")
     patients = _patients(settings, table, everyone, problems)
-    images, absent = _images(settings, table, root, problems)
+    files = settings.image_folder(root)
+    if not files.is_dir():
+        raise InputError(f"{files}: there is no such folder; mend 'image_root', where the images lie.")
+    images, absent = _images(settings, table, files, problems)
     labels = _read_labels(table, settings.labels, settings.findings, problems)
     reference = None
     if settings.reference is not None:
@@ -63,6 +66,7 @@ def read_cohort(settings: CohortSettings, root: Path) -> ReadCohort:
         rois = read_rois(
             settings.rois,
             root,
+            files=files,
             findings=settings.findings,
             known_cases=everyone,
             kept_cases=everyone[kept],
@@ -81,6 +85,7 @@ def read_cohort(settings: CohortSettings, root: Path) -> ReadCohort:
         text=text,
         metadata=metadata,
         rois=rois,
+        image_root=None if settings.image_root is None else files,
     )
     cohort = cohort if kept.all() else cohort.take(kept)
     _check_classes(cohort, table.shown, problems)

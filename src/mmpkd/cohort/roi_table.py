@@ -18,13 +18,14 @@ from mmpkd.cohort.table import Table, check_columns, is_missing, read_table_file
 from mmpkd.errors import InputError, did_you_mean
 
 COORDINATES = ("x_min", "y_min", "x_max", "y_max")
-COLUMNS = ("case", "finding", *COORDINATES, "mask", "mask_value")
+COLUMNS = ("case", "finding", *COORDINATES, "mask", "mask_value", "rle")
 
 
 def read_rois(
     settings: RoiSettings,
     root: Path,
     *,
+    files: Path,
     findings: Sequence[str],
     known_cases: pd.Index[str],
     kept_cases: pd.Index[str],
@@ -34,7 +35,8 @@ def read_rois(
 
     Args:
         settings: Columns and mapping to findings.
-        root: The cohort's root.
+        root: The cohort's root, where the table lies.
+        files: Folder that mask paths are relative to.
         findings: The cohort's findings.
         known_cases: Case ids of the whole table of cases; others are a problem.
         kept_cases: Case ids still in the cohort; ROIs of the rest are passed over in silence.
@@ -51,13 +53,14 @@ def read_rois(
     if not _has_columns(table, settings, problems):
         return None
     has_mask = ~is_missing(table.column(settings.mask)) if settings.mask is not None else np.zeros(len(table), bool)
+    has_rle = ~is_missing(table.column(settings.rle)) if settings.rle is not None else np.zeros(len(table), bool)
     has_box = np.zeros(len(table), bool)
     if settings.boxes is not None:
         has_box = ~np.all([is_missing(table.column(name)) for name in settings.boxes], axis=0)
-    empty = ~(has_mask | has_box)
+    empty = ~(has_mask | has_box | has_rle)
     if empty.any():
         problems.warn(f"{settings.table}: {empty.sum()} rows hold neither box nor mask and are passed over.")
-        table, has_mask, has_box = table.take(~empty), has_mask[~empty], has_box[~empty]
+        table, has_mask, has_box, has_rle = table.take(~empty), has_mask[~empty], has_box[~empty], has_rle[~empty]
     cases = table.column(settings.case)
     problems.add_rows(
         np.flatnonzero(~cases.isin(known_cases).to_numpy()),
@@ -66,7 +69,10 @@ def read_rois(
     rows = pd.DataFrame({"case": cases.to_numpy(object)})
     for name, values in zip(COORDINATES, _boxes(table, settings, has_box, problems), strict=True):
         rows[name] = values
-    rows["mask"], rows["mask_value"] = _masks(table, settings, root, has_mask, problems)
+    rows["mask"], rows["mask_value"] = _masks(table, settings, files, has_mask, problems)
+    rows["rle"] = None
+    if settings.rle is not None:
+        rows["rle"] = table.column(settings.rle).astype(object).where(has_rle, None)
     finding_of = _mapped(table, settings, findings, problems)
     position = np.repeat(np.arange(len(rows)), [len(names) for names in finding_of])
     expanded = rows.iloc[position].reset_index(drop=True)
@@ -84,6 +90,8 @@ def _has_columns(table: Table, settings: RoiSettings, problems: Problems) -> boo
         needed[settings.mask] = "rois.mask"
     if settings.mask_value is not None:
         needed[settings.mask_value] = "rois.mask_value"
+    if settings.rle is not None:
+        needed[settings.rle] = "rois.rle"
     before = len(problems)
     check_columns([table], needed, problems)
     return len(problems) == before

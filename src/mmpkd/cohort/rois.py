@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from mmpkd.cohort.geometry import Geometry, reduced_px
 from mmpkd.cohort.images import BrokenImageError, decode_mask, read_bytes, read_size
+from mmpkd.cohort.rle import check_rle, decode_rle
 from mmpkd.errors import InputError
 
 _ROUNDING_PX = 1.0
@@ -46,6 +47,8 @@ def roi_mask(
         if isinstance(row.mask, str):
             inside = _mask_file(root / row.mask, row.mask, getattr(row, "mask_value", np.nan), size_px)
             union |= _reduced(inside, height, width)
+        elif isinstance(getattr(row, "rle", None), str):
+            union |= _reduced(_run_lengths(str(row.rle), str(row.case), size_px), height, width)
         else:
             x_min, y_min, x_max, y_max = np.array([row.x_min, row.y_min, row.x_max, row.y_max], float) * scale
             union[_span(y_min, y_max, height), _span(x_min, x_max, width)] = True
@@ -92,6 +95,14 @@ def check_rois(rois: pd.DataFrame, sizes_px: Mapping[str, tuple[int, int]], root
         f"leaves the image of {sizes[at, 1]:.0f} x {sizes[at, 0]:.0f} px; give pixels of the original image."
         for at in np.flatnonzero(outside)
     ]
+    runs = rois[rois["rle"].notna()]
+    for case, finding, rle in zip(runs["case"], runs["finding"], runs["rle"], strict=True):
+        try:
+            check_rle(rle, sizes_px[case])
+        except ValueError as error:
+            problems.append(
+                f"ROI of case {case!r}, finding {finding!r}: the run lengths {error}; give those of the original image."
+            )
     masks = rois[rois["mask"].notna()].drop_duplicates(["case", "mask"])
     for case, mask in zip(masks["case"], masks["mask"], strict=True):
         try:
@@ -119,6 +130,13 @@ def _mask_file(path: Path, shown: str, value: float, size_px: tuple[int, int]) -
     except BrokenImageError as error:
         raise InputError(f"{shown}: the mask {error}; give a mask in the original image's pixels.") from None
     return pixels != 0 if pd.isna(value) else pixels == int(value)
+
+
+def _run_lengths(rle: str, case: str, size_px: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    try:
+        return decode_rle(rle, size_px)
+    except ValueError as error:
+        raise InputError(f"ROI of case {case!r}: the run lengths {error}; give those of the original image.") from None
 
 
 def _check_mask_size(found: tuple[int, ...], wanted: tuple[int, int]) -> None:

@@ -166,6 +166,7 @@ class RoiSettings(Settings):
             height).
         mask: Its column of mask paths, relative to the root.
         mask_value: Its column of the pixel value that counts as inside; without it any non-zero pixel does.
+        rle: Its column of masks as COCO run lengths of the original image, plain ("0 5 3 ...") or compressed.
         findings: ROI name in the table -> finding or findings of the cohort, ``all`` for every finding, or an
             empty list to ignore it. A name that is a finding needs no entry.
     """
@@ -177,14 +178,14 @@ class RoiSettings(Settings):
     box_format: Literal["xyxy", "xywh"] = "xyxy"
     mask: str | None = None
     mask_value: str | None = None
+    rle: str | None = None
     findings: dict[str, Literal["all"] | Names] = Field(default_factory=dict)
 
-    @field_validator("mask")
-    @classmethod
-    def _has_something(cls, mask: str | None, info: ValidationInfo) -> str | None:
-        if mask is None and info.data.get("boxes") is None:
-            raise ValueError("neither 'boxes' nor 'mask' is given; name the columns of one of them")
-        return mask
+    @model_validator(mode="after")
+    def _has_something(self) -> RoiSettings:
+        if self.mask is None and self.boxes is None and self.rle is None:
+            raise ValueError("neither 'boxes' nor 'mask' nor 'rle' is given; name the columns of one of them")
+        return self
 
     @field_validator("mask_value")
     @classmethod
@@ -253,6 +254,8 @@ class CohortSettings(Settings):
     Args:
         name: For people.
         root: Folder that all paths are relative to and may not leave; itself relative to the YAML file.
+        image_root: Folder that paths of images and masks are relative to, where it is not ``root``; itself relative
+            to ``root``. Archives stay in place this way while their tables lie elsewhere.
         table: One table, or several that are stacked.
         case: Column of case ids; without it row numbers are used.
         image: Column of image paths; without it the cohort serves teachers only.
@@ -271,6 +274,7 @@ class CohortSettings(Settings):
 
     name: str = "cohort"
     root: str = "."
+    image_root: str | None = None
     table: tuple[TableFile, ...] = Field(min_length=1)
     case: str | None = None
     image: str | None = None
@@ -376,6 +380,10 @@ class CohortSettings(Settings):
         if not folder.is_dir():
             raise InputError(f"{folder}: there is no such folder; give the cohort's root with 'root' or --root.")
         return folder.resolve()
+
+    def image_folder(self, root: Path) -> Path:
+        """Return the folder that paths of images and masks are relative to, given the cohort's root."""
+        return root if self.image_root is None else (root / self.image_root).resolve()
 
 
 def _refuse_unknown(names: Any, known: Any) -> None:

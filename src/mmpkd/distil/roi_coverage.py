@@ -83,7 +83,7 @@ def roi_coverage(
         if cohort.labels[positions[row], column] == 0:
             continue
         geometry = images.geometry(int(positions[row]))
-        mask = roi_mask(rows, (geometry.height, geometry.width), cohort.root, max_side_px=_FINENESS * geometry.size_px)
+        mask = roi_mask(rows, (geometry.height, geometry.width), cohort.files, max_side_px=_FINENESS * geometry.size_px)
         on_canvas = replace(geometry, height=mask.shape[0], width=mask.shape[1])
         share = token_coverage(mask, on_canvas, grid).clip(0, 1).astype(np.float16)
         if share.any():

@@ -95,6 +95,6 @@ def _draw(work: CellWork) -> list[Target]:
 
 
 def _picture(work: CellWork, target: Target) -> np.ndarray:
-    path = work.cohort.root / str(work.cohort.cases["image"].iloc[target.position])
+    path = work.cohort.files / str(work.cohort.cases["image"].iloc[target.position])
     height, width = target.mask.shape
     return np.asarray(Image.fromarray(decode(read_bytes(path), channels=1)).resize((width, height)))

@@ -51,7 +51,7 @@ def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Pro
         raise InputError("the cohort has no images: set `cohort.image`, or use `mmpkd teach`, which needs none.")
     cached = cache_images(
         cohort.cases["image"].tolist(),
-        root=root,
+        root=cohort.files,
         size_px=study.student.image_size_px,
         channels=study.student.channels,
         fit=study.images.fit,
@@ -64,7 +64,7 @@ def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Pro
     images = cached.image_set().take(cached.kept)
     if cohort.rois is not None:
         sizes = dict(zip(cohort.cases.index, map(tuple, images.sizes_px.tolist()), strict=True))
-        problems = check_rois(cohort.rois, sizes, root)
+        problems = check_rois(cohort.rois, sizes, cohort.files)
         if problems:
             raise InputError(problems)
     warnings += find_leaks(cohort, cached.digests[cached.kept].tolist())

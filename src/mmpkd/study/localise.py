@@ -57,7 +57,7 @@ def roi_targets(cohort: Cohort, images: ImageSet, positions: np.ndarray, max_sid
             if rois is None or labels[position, column] == 0:
                 continue
             height, width = (int(side) for side in images.sizes_px[position])
-            mask = roi_mask(rois, (height, width), cohort.root, max_side_px=max_side_px)
+            mask = roi_mask(rois, (height, width), cohort.files, max_side_px=max_side_px)
             yield Target(int(position), case, str(cohort.cases["patient"].iloc[position]), finding, mask)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,9 @@ from mmpkd.distil.settings import ObjectiveSettings, StudentSettings, TrainingSe
 from mmpkd.errors import InputError
 from mmpkd.evaluate.classification import MACRO
 from mmpkd.evaluate.strata import POOLED
+from mmpkd.progress import SILENT, Progress
 from mmpkd.settings import Settings, read_yaml
+from mmpkd.study.archive import ArchiveCohort, converted
 from mmpkd.teach.settings import TeachSettings
 
 
@@ -153,7 +155,8 @@ class StudySettings(Settings):
 
     Args:
         name: For people.
-        cohort: The cohort's description, in place or as the path of its own YAML file.
+        cohort: The cohort's description, in place or as the path of its own YAML file; a study file may name an archive
+            instead (:class:`mmpkd.study.archive.ArchiveCohort`).
         teach: The teacher and how its soft labels are made.
         student: Backbone, size and head.
         training: Optimiser, augmentation, early stopping.
@@ -220,12 +223,17 @@ class StudySettings(Settings):
         return self
 
 
-def load_study(path: Path, root: Path | None = None) -> tuple[StudySettings, Path]:
+def load_study(
+    path: Path, root: Path | Sequence[Path] | None = None, cohorts: Path | None = None, progress: Progress = SILENT
+) -> tuple[StudySettings, Path]:
     """Read a study file and return its settings and the cohort's root folder, absolute.
 
     Args:
-        path: The study YAML. Its ``cohort`` may be the path of another YAML, relative to it.
-        root: Overrides the cohort's ``root`` (``--root``).
+        path: The study YAML. Its ``cohort`` may be the path of another YAML, relative to it, or name an archive
+            (:class:`mmpkd.study.archive.ArchiveCohort`), which is then converted unless that has been done.
+        root: Overrides the cohort's ``root`` (``--root``); for an archive, the folders that it lies in.
+        cohorts: Folder for converted cohorts; ``cohorts`` beside the study file by default.
+        progress: Shown to a person.
 
     Raises:
         InputError: Every problem in the file, one sentence each.
@@ -236,9 +244,16 @@ def load_study(path: Path, root: Path | None = None) -> tuple[StudySettings, Pat
             f"{path}: a study file is a mapping with at least 'cohort'; `mmpkd schema` prints what it may hold."
         )
     base = path.parent
+    roots = [root] if isinstance(root, Path) else list(root or ())
     if isinstance(data.get("cohort"), str):
         cohort_path = base / data["cohort"]
         data = {**data, "cohort": read_yaml(cohort_path)}
         base = cohort_path.parent
+    elif isinstance(data.get("cohort"), dict) and "archive" in data["cohort"]:
+        archive = ArchiveCohort.from_data(data["cohort"], source=f"{path}, 'cohort'")
+        base, description = converted(archive, roots, base, cohorts or base / "cohorts", progress)
+        data, roots = {**data, "cohort": description}, []
+    if len(roots) > 1:
+        raise InputError("--root is given more than once; only a study of an archive has several roots.")
     study = StudySettings.from_data(data, source=str(path))
-    return study, (root if root is not None else base / study.cohort.root).resolve()
+    return study, (roots[0] if roots else base / study.cohort.root).resolve()
