@@ -132,7 +132,13 @@ def test_a_table_that_does_not_fit_the_settings_is_told(tmp_path: Path, how: dic
     settings = RoiSettings.model_validate({"table": "rois.csv", "boxes": BOXES, **how})
     cases = pd.Index(["a"])
     rois = read_rois(
-        settings, tmp_path / "root", findings=("nodule",), known_cases=cases, kept_cases=cases, problems=problems
+        settings,
+        tmp_path / "root",
+        files=tmp_path / "root",
+        findings=("nodule",),
+        known_cases=cases,
+        kept_cases=cases,
+        problems=problems,
     )
     assert rois is None
     assert said in problems.sentences[0]

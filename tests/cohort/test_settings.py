@@ -92,7 +92,7 @@ def test_findings_are_the_labels_names_or_the_classes():
         ({"metadata": {"age": "integer"}}, "metadata.age"),
         ({"text": {"columns": []}}, "text.columns"),
         ({"rois": {"table": "r.csv", "boxes": ["a", "b", "c", "d"]}}, "the cohort needs 'case'"),
-        ({"case": "case", "rois": {"table": "r.csv"}}, "neither 'boxes' nor 'mask' is given"),
+        ({"case": "case", "rois": {"table": "r.csv"}}, "neither 'boxes' nor 'mask' nor 'rle' is given"),
         ({"case": "case", "rois": {"table": "r.csv", "boxes": ["a", "b", "c"]}}, "rois.boxes"),
         (
             {"case": "case", "rois": {"table": "r.csv", "mask": "m", "findings": {"lung": ["nodul"]}}},

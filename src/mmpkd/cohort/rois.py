@@ -95,7 +95,7 @@ def check_rois(rois: pd.DataFrame, sizes_px: Mapping[str, tuple[int, int]], root
         f"leaves the image of {sizes[at, 1]:.0f} x {sizes[at, 0]:.0f} px; give pixels of the original image."
         for at in np.flatnonzero(outside)
     ]
-    runs = rois[rois["rle"].notna()]
+    runs = rois[rois["rle"].notna()] if "rle" in rois else rois.iloc[:0].assign(rle="")
     for case, finding, rle in zip(runs["case"], runs["finding"], runs["rle"], strict=True):
         try:
             check_rle(rle, sizes_px[case])
