@@ -68,3 +68,9 @@ def write_tree(tmp_path: Path) -> Callable[..., Tree]:
 def tree(request: pytest.FixtureRequest, write_tree: Callable[..., Tree]) -> Tree:
     """Every generated archive in turn."""
     return write_tree(request.param)
+
+
+@pytest.fixture
+def tree_archives() -> set[str]:
+    """Names of the archives that have a tree."""
+    return {name.replace("_", "-") for name in tree_names()}

@@ -1,0 +1,75 @@
+"""A study runs from each archive, as it lies on disk, to the report; what is private stays out of all of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from mmpkd.cli import app
+
+pytestmark = pytest.mark.slow
+
+TINY: Mapping[str, Any] = {
+    "student": {"image_size_px": 32, "patch_px": 8, "width": 16, "depth": 1, "heads": 2},
+    "training": {"epochs": 1, "batch_size": 16},
+    "arms": ["hard", "mmpkd"],
+    "seeds": 1,
+    "evaluate": {"checks": {"rois": 2, "steps": 2}},
+    "compare": {"replicates": 20},
+    "execution": {"workers": 1},
+}
+
+MAY_HOLD_IDS = {"cases.parquet", "salt.txt"}
+"""The converted table itself: paths of the archive's images, and texts, stand there and nowhere else."""
+
+
+def test_a_study_runs_from_the_archive_to_the_report(
+    tree,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    study = {**TINY, **tree.study, "cohort": {"archive": tree.archive, "options": dict(tree.options)}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    roots = [part for root in tree.roots for part in ("--root", str(root))]
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "study.yaml"), *roots, "--out", str(tmp_path / "r/run")])
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "r" / "run" / "report.html").is_file()
+    assert len(list((tmp_path / "r" / "cohorts").glob(f"{tree.archive}-*/NOTICE"))) == 1
+    # canaries: nowhere in what was said, and in no file of the run
+    files = [path for path in (tmp_path / "r").rglob("*") if path.is_file() and path.name not in MAY_HOLD_IDS]
+    told = {"stdout": result.stdout, "stderr": result.stderr, "log": caplog.text}
+    contents = told | {str(path): path.read_bytes().decode("latin-1") for path in files}
+    for name, content in contents.items():
+        for canary in tree.canaries:
+            assert canary not in content, (name, canary)
+    assert any(path.name == "model.safetensors" for path in files)
+
+
+def test_a_converted_archive_is_not_converted_again(
+    write_tree: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = write_tree("mini_mias")
+    study = {**TINY, **tree.study, "cohort": {"archive": tree.archive, "options": dict(tree.options)}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    command = ["check", str(tmp_path / "study.yaml"), *(f"--root={root}" for root in tree.roots), "-q"]
+    monkeypatch.chdir(tmp_path)
+    first = CliRunner().invoke(app, command)
+    assert first.exit_code == 0, first.stderr
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "cohorts").rglob("*") if path.is_file()}
+    assert made
+    assert CliRunner().invoke(app, command).stdout == first.stdout
+    assert made == {path: path.stat().st_mtime_ns for path in made}
+
+
+def test_an_archive_without_a_root_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("cohort: {archive: mini-mias}\n")
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "study.yaml")])
+    assert result.exit_code == 2
+    assert "give its folder with --root" in result.stderr
