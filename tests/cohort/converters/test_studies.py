@@ -21,7 +21,7 @@ TINY: Mapping[str, Any] = {
     "arms": ["hard", "mmpkd"],
     "seeds": 1,
     "evaluate": {"checks": {"rois": 2, "steps": 2}},
-    "compare": {"replicates": 20},
+    "compare": {"replicates": 100},
     "execution": {"workers": 1},
 }
 
