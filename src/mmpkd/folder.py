@@ -46,6 +46,15 @@ class CellFolder:
         """Faithfulness and stability of the maps, in the columns of the localisation table."""
         return self.path / "checks.parquet"
 
+    @property
+    def self_soft_labels(self) -> Path:
+        """Soft labels of image-only students, which the arm `self` learns from."""
+        return self.path / "self-teacher" / "soft_labels.parquet"
+
+    def self_fold(self, fold: int) -> CellFolder:
+        """Return where the student that labels one fold for `self` is trained."""
+        return CellFolder(self.path / "self-teacher" / f"fold-{fold}")
+
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -24,6 +24,12 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "arms": {
         "hard": "mmpkd.distil.arms:hard",
         "mmpkd": "mmpkd.distil.arms:mmpkd",
+        "longer": "mmpkd.distil.controls:longer",
+        "label-smoothing": "mmpkd.distil.controls:label_smoothing",
+        "self": "mmpkd.distil.controls:self_distilled",
+        "shuffled": "mmpkd.distil.controls:shuffled",
+        "permuted": "mmpkd.distil.controls:permuted",
+        "constant": "mmpkd.distil.controls:constant",
         "roi-supervised": "mmpkd.distil.arms:roi_supervised",
         "random-labels": "mmpkd.distil.arms:random_labels",
     },

@@ -1,9 +1,10 @@
 """Arms: the ways to train a student that a study compares, each a few lines that make training targets.
 
-An arm is a function ``(labels, soft_logits, objective, rng) -> Targets`` registered under its name
+An arm is a function ``(labels, soft_logits, objective, rng, space) -> Targets`` registered under its name
 (``mmpkd.registry``, kind ``arms``). It sees labels and never an image, so whatever it does to the targets,
 the loop stays the same, and the loop reads the rows of training cases only. Where ROIs teach, an arm gives them
-their weight; they come to the loop by themselves. This module imports no torch.
+their weight; they come to the loop by themselves. The control arms are in :mod:`mmpkd.distil.controls`. This module
+imports no torch.
 """
 
 from __future__ import annotations
@@ -13,11 +14,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from mmpkd.cohort.cohort import Task
 from mmpkd.distil.settings import AttentionTerms, ObjectiveSettings
 from mmpkd.errors import InputError
 
-WITHOUT_SOFT_LABELS = ("hard", "roi-supervised", "random-labels")
-"""Kinds that read no soft label, so that a study of these alone needs no teacher."""
+WITHOUT_SOFT_LABELS = ("hard", "longer", "self", "roi-supervised", "random-labels")
+"""Kinds that read no soft label of the teacher's, so that a study of these alone needs no teacher."""
+
+LONGER_FACTOR = 2.0
+"""Epochs of the arm `longer`, as a multiple of the others', unless the study file says otherwise."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """What the columns of labels and soft labels mean.
+
+    Args:
+        findings: Their names, in order.
+        task: ``multi-label`` or ``multi-class``.
+    """
+
+    findings: tuple[str, ...] = ()
+    task: Task = "multi-label"
 
 
 @dataclass(frozen=True)
@@ -50,11 +68,15 @@ class Targets:
         return replace(self, hard=self.hard[positions], soft_logits=self.soft_logits[positions])
 
 
+_ANY = LabelSpace()
+
+
 def hard(
     labels: Float[np.ndarray, "cases findings"],
     soft_logits: Float[np.ndarray, "cases findings"] | None,
     objective: ObjectiveSettings,
     rng: np.random.Generator,
+    space: LabelSpace = _ANY,
 ) -> Targets:
     """Hard labels only: λ = 0, and no soft label can reach the loss."""
     return Targets(labels, np.full(labels.shape, np.nan), objective.model_copy(update={"lambda_": 0.0}))
@@ -65,11 +87,10 @@ def mmpkd(
     soft_logits: Float[np.ndarray, "cases findings"] | None,
     objective: ObjectiveSettings,
     rng: np.random.Generator,
+    space: LabelSpace = _ANY,
 ) -> Targets:
     """The paper's arm: the teacher's soft labels beside the hard labels."""
-    if soft_logits is None:
-        raise InputError("the arm 'mmpkd' needs soft labels; run `mmpkd teach` first.")
-    return Targets(labels, soft_logits, objective)
+    return Targets(labels, required("mmpkd", soft_logits), objective)
 
 
 def roi_supervised(
@@ -77,6 +98,7 @@ def roi_supervised(
     soft_logits: Float[np.ndarray, "cases findings"] | None,
     objective: ObjectiveSettings,
     rng: np.random.Generator,
+    space: LabelSpace = _ANY,
 ) -> Targets:
     """The upper bound: hard labels, and the training cases' ROIs say where (:mod:`attention_terms`, ``roi``).
 
@@ -92,6 +114,7 @@ def random_labels(
     soft_logits: Float[np.ndarray, "cases findings"] | None,
     objective: ObjectiveSettings,
     rng: np.random.Generator,
+    space: LabelSpace = _ANY,
 ) -> Targets:
     """Hard labels that belong to other cases: the data-randomisation check of Adebayo et al. 2018, arXiv 1810.03292.
 
@@ -122,3 +145,21 @@ def attention_of(kind: str, objective: ObjectiveSettings) -> AttentionTerms:
             "leave the term out."
         )
     return terms.model_copy(update={"roi": terms.roi or 1.0}) if kind == "roi-supervised" else terms
+
+
+def epochs_of(kind: str, factor: float | None, epochs: int) -> int:
+    """Return an arm's epochs: ``factor`` times the study's; without one twice as many for `longer`, else the same."""
+    if factor is None:
+        factor = LONGER_FACTOR if kind == "longer" else 1.0
+    return max(1, round(factor * epochs))
+
+
+def required(kind: str, soft_logits: Float[np.ndarray, "cases findings"] | None) -> Float[np.ndarray, "cases findings"]:
+    """Return the soft labels of an arm that cannot do without.
+
+    Raises:
+        InputError: There are none.
+    """
+    if soft_logits is None:
+        raise InputError(f"the arm {kind!r} needs soft labels; run `mmpkd teach` first.")
+    return soft_logits

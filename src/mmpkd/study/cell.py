@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from mmpkd import registry
 from mmpkd.attribute.attribute import TokenMaps
 from mmpkd.cohort.cohort import Cohort
 from mmpkd.cohort.image_set import ImageSet
@@ -18,6 +17,7 @@ from mmpkd.errors import InputError
 from mmpkd.files import write_table
 from mmpkd.folder import CellFolder
 from mmpkd.progress import SILENT, Progress
+from mmpkd.study.arm import arm_targets, arm_training
 from mmpkd.study.inputs import check_arms, evaluation_positions, localised_positions
 from mmpkd.study.localise import COLUMNS, Target, roi_targets, score_maps
 from mmpkd.study.settings import StudySettings
@@ -89,20 +89,12 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
 
     study, cohort = work.study, work.cohort
     check_arms(study)
-    chosen = study.arms[arm]
-    make_targets = registry.load("arms", chosen.kind)
-    rng = np.random.default_rng([seed, 0x5EED])
-    in_train = cohort.in_split("train")
-    # an arm may move labels from case to case, so it is given those of training cases alone
-    labels = np.where(in_train[:, None], cohort.labels, np.nan)
-    soft_logits = None if work.soft_logits is None else np.where(in_train[:, None], work.soft_logits, np.nan)
-    targets = make_targets(labels, soft_logits, chosen.objective, rng)
     trained = train(
         study.student,
-        study.training,
-        targets,
+        arm_training(study, arm),
+        arm_targets(work, arm, seed, folder, progress),
         work.images,
-        train_positions=np.flatnonzero(in_train),
+        train_positions=np.flatnonzero(cohort.in_split("train")),
         val_positions=np.flatnonzero(cohort.in_split("val")),
         val_labels=cohort.labels[cohort.in_split("val")],
         findings=cohort.findings,

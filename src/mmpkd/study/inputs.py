@@ -19,6 +19,7 @@ from mmpkd.distil.arms import attention_of
 from mmpkd.errors import InputError
 from mmpkd.files import fingerprint
 from mmpkd.progress import SILENT, Progress
+from mmpkd.study.arm import arm_training
 from mmpkd.study.settings import StudySettings
 
 
@@ -119,7 +120,7 @@ def localised_positions(cohort: Cohort) -> np.ndarray:
 
 
 def check_arms(study: StudySettings) -> None:
-    """Refuse attention terms of any arm that this study cannot compute, before the first of them is trained.
+    """Refuse terms and epochs of any arm that this study cannot train with, before the first of them is trained.
 
     Raises:
         InputError: One sentence for each arm and reason.
@@ -129,7 +130,8 @@ def check_arms(study: StudySettings) -> None:
     problems = []
     for name, arm in study.arms.items():
         try:
-            check_attention(attention_of(arm.kind, arm.objective), study.training, study.cohort.rois is not None)
+            training = arm_training(study, name)
+            check_attention(attention_of(arm.kind, arm.objective), training, study.cohort.rois is not None)
         except InputError as error:
             problems += [f"arms.{name}: {problem}" for problem in error.problems]
     if problems:

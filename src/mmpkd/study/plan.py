@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from mmpkd.study.arm import arm_cost
 from mmpkd.study.execute import share_machine
 from mmpkd.study.settings import StudySettings
 
@@ -18,8 +21,7 @@ _WARM_UP_STEPS, _TIMED_STEPS = 1, 3
 class Plan:
     """Cells, training images and an estimate of the time that training takes.
 
-    ``passes`` is how often an image passes the student in a step, on average over the cells: twice where an arm asks
-    for maps that are consistent over two views.
+    ``costs`` says of each arm how much it trains, as a multiple of `hard` (:func:`mmpkd.study.arm.arm_cost`).
     """
 
     cells: list[tuple[str, int]]
@@ -28,22 +30,24 @@ class Plan:
     workers: int
     threads: int
     images_per_second: float
-    passes: float = 1.0
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def training_s(self) -> float:
         """Upper bound of the students' training time in seconds (early stopping shortens it)."""
-        rounds = -(-len(self.cells) // self.workers)
-        return rounds * self.passes * self.train_cases * self.epochs / self.images_per_second
+        costs = [self.costs.get(arm, 1.0) for arm, _ in self.cells]
+        busiest = max(math.ceil(len(costs) / self.workers) * statistics.mean(costs), *costs)
+        return busiest * self.train_cases * self.epochs / self.images_per_second
 
     def lines(self) -> list[str]:
         """Return the plan in words."""
         arms = list(dict.fromkeys(arm for arm, _ in self.cells))
         seeds = list(dict.fromkeys(seed for _, seed in self.cells))
+        dearer = ", ".join(f"{arm} {cost:g} times that" for arm in arms if (cost := self.costs.get(arm, 1.0)) != 1.0)
         return [
             f"cells: {len(self.cells)} ({len(arms)} arms: {', '.join(arms)}; seeds {', '.join(map(str, seeds))})",
-            f"training: {self.train_cases} cases x {self.epochs} epochs a cell; {self.workers} at a time, "
-            f"{self.threads} threads each",
+            f"training: {self.train_cases} cases x {self.epochs} epochs a cell{f' ({dearer})' if dearer else ''}; "
+            f"{self.workers} at a time, {self.threads} threads each",
             f"speed: about {self.images_per_second:.0f} images/s a cell (measured now on {_TIMED_STEPS} steps)",
             f"students' training: at most about {_duration(self.training_s)}; teacher, maps and report come on top",
         ]
@@ -54,8 +58,8 @@ def make_plan(study: StudySettings, train_cases: int) -> Plan:
     cells = [(arm, seed) for seed in study.seeds for arm in study.arms]
     shares = share_machine(study.execution, len(cells))
     speed = _measure_speed(study, shares.threads)
-    passes = statistics.mean(2 if study.arms[arm].objective.attention.consistency else 1 for arm, _ in cells)
-    return Plan(cells, train_cases, study.training.epochs, shares.workers, shares.threads, speed, passes)
+    costs = {arm: arm_cost(study, arm) for arm in study.arms}
+    return Plan(cells, train_cases, study.training.epochs, shares.workers, shares.threads, speed, costs)
 
 
 def _measure_speed(study: StudySettings, threads: int) -> float:

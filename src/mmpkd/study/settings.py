@@ -26,10 +26,12 @@ class ArmSettings(Settings):
     Args:
         kind: Registered arm (`hard`, `mmpkd`, ...); by default the arm's own name.
         objective: λ, temperature and preset of this arm.
+        epochs_factor: Epochs of this arm, as a multiple of ``training.epochs``; by default 2 for `longer`, else 1.
     """
 
     kind: str
     objective: ObjectiveSettings = ObjectiveSettings()
+    epochs_factor: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
 
 
 class EndpointSettings(Settings):
@@ -141,8 +143,8 @@ def _arms(value: object) -> object:
             arms[name] = given
             continue
         entry = dict(given or {})
-        kind = entry.pop("kind", name)
-        arms[name] = {"kind": kind, "objective": entry.pop("objective", None) or entry}
+        own = {"kind": name, **{key: entry.pop(key) for key in ("kind", "epochs_factor") if key in entry}}
+        arms[name] = {**own, "objective": entry.pop("objective", None) or entry}
     return arms
 
 

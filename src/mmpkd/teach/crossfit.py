@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 import mmpkd
 from mmpkd.cohort.cohort import Cohort, Task
@@ -126,19 +126,28 @@ def _plan(cohort: Cohort, settings: TeachSettings, teacher: Teacher) -> list[_Pa
         )
     if not settings.out_of_fold:
         return [_Part(ALL_TRAINING_CASES, train, np.arange(len(cohort)))]
-    patients = cohort.privileged.patients[train]
-    count = len(pd.unique(patients))
-    if count < settings.folds:
-        raise InputError(
-            f"teach.folds is {settings.folds}, but the training split has {count} patients; use at most {count} folds."
-        )
-    fractions = [1 / settings.folds] * settings.folds
-    held_out = assign_groups(patients, cohort.labels[train], fractions, settings.seed)
+    held_out = held_out_folds(cohort, settings)
     parts = [_Part(fold, train[held_out != fold], train[held_out == fold]) for fold in range(settings.folds)]
     others = np.flatnonzero(~cohort.in_split("train"))
     if len(others):
         parts.append(_Part(ALL_TRAINING_CASES, train, others))
     return [part for part in parts if len(part.answer)]
+
+
+def held_out_folds(cohort: Cohort, settings: TeachSettings) -> Int[np.ndarray, " train"]:
+    """Return the fold that holds each training case out, in the cohort's order: whole patients, alike in findings.
+
+    Raises:
+        InputError: There are fewer training patients than folds.
+    """
+    train = cohort.in_split("train")
+    patients = cohort.cases["patient"].to_numpy()[train]
+    count = len(pd.unique(patients))
+    if count < settings.folds:
+        raise InputError(
+            f"teach.folds is {settings.folds}, but the training split has {count} patients; use at most {count} folds."
+        )
+    return assign_groups(patients, cohort.labels[train], [1 / settings.folds] * settings.folds, settings.seed)
 
 
 def _answer(

@@ -1,0 +1,58 @@
+"""What one arm of a study trains with: its targets, its epochs, and what it costs beside the plain one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmpkd import registry
+from mmpkd.distil.arms import LabelSpace, Targets, epochs_of
+from mmpkd.distil.settings import TrainingSettings
+from mmpkd.progress import SILENT, Progress
+from mmpkd.study.settings import StudySettings
+
+if TYPE_CHECKING:
+    from mmpkd.folder import CellFolder
+    from mmpkd.study.cell import CellWork
+
+
+def arm_training(study: StudySettings, arm: str) -> TrainingSettings:
+    """Return the recipe of an arm: the study's, with its own number of epochs.
+
+    Raises:
+        InputError: So few epochs are left that the warm-up does not fit.
+    """
+    chosen, training = study.arms[arm], study.training
+    epochs = epochs_of(chosen.kind, chosen.epochs_factor, training.epochs)
+    return TrainingSettings.from_data({**training.to_data(), "epochs": epochs}, f"training, {epochs} epochs")
+
+
+def arm_targets(work: CellWork, arm: str, seed: int, folder: CellFolder, progress: Progress = SILENT) -> Targets:
+    """Return what an arm teaches in one cell; for `self`, the students that label its cases are trained first."""
+    chosen, cohort = work.study.arms[arm], work.cohort
+    in_train = cohort.in_split("train")[:, None]
+    # an arm may move labels from case to case, so it is given those of training cases alone
+    labels = np.where(in_train, cohort.labels, np.nan)
+    soft_logits = None if work.soft_logits is None else np.where(in_train, work.soft_logits, np.nan)
+    if chosen.kind == "self":
+        from mmpkd.study.self_teacher import self_soft_logits
+
+        soft_logits = self_soft_logits(work, arm, seed, folder, progress)
+    rng = np.random.default_rng([seed, 0x5EED])
+    make_targets = registry.load("arms", chosen.kind)
+    return make_targets(labels, soft_logits, chosen.objective, rng, LabelSpace(cohort.findings, cohort.task))
+
+
+def arm_cost(study: StudySettings, arm: str) -> float:
+    """Return how often an arm's cell passes each training image through a student, as a multiple of `hard`'s cell.
+
+    A term that compares two views counts twice. The k students that label the folds for `self` see k - 1 folds each,
+    which makes k cells of it.
+    """
+    chosen = study.arms[arm]
+    passes = 2.0 if chosen.objective.attention.consistency else 1.0
+    cost = passes * epochs_of(chosen.kind, chosen.epochs_factor, study.training.epochs) / study.training.epochs
+    if chosen.kind == "self":
+        cost += study.teach.folds - 1 if study.teach.out_of_fold else 1
+    return cost
