@@ -301,3 +301,54 @@ def test_localisation_without_seeds_is_not_mistaken_for_an_arms(
 ) -> None:
     with pytest.raises(InputError, match="lacks the column 'seed'"):
         compare_arms(predictions, labels, baselines, replicates=10)
+
+
+@pytest.mark.parametrize("finding", ["macro", "mass"])
+def test_the_primary_arm_is_held_against_controls_in_the_primary_score_alone(
+    labels: pd.DataFrame, finding: str
+) -> None:
+    predictions = make_predictions(labels, {"hard": 0.3, "mmpkd": 1.2, "twice": 0.8})
+    asked = Endpoint(finding=finding)
+    table = compare_arms(predictions, labels, primary=asked, controls=["twice", "hard"], replicates=100)
+    row = find(table, kind="control")
+    assert (row["arm"], row["reference_arm"], row["metric"], row["finding"]) == ("mmpkd", "twice", "auroc", finding)
+    own = find(table, kind="arm", arm="mmpkd", metric="auroc", finding=finding)["estimate"]
+    assert row["estimate"] == pytest.approx(
+        own - find(table, kind="arm", arm="twice", metric="auroc", finding=finding)["estimate"]
+    )
+    without = compare_arms(predictions, labels, primary=asked, replicates=100)
+    pd.testing.assert_frame_equal(table[table["kind"] != "control"], without, check_exact=True)
+    turned = compare_arms(predictions, labels, reference_arm="twice", primary=asked, controls=["twice"], replicates=100)
+    assert "control" not in set(turned["kind"])
+    same = find(turned, kind="difference", arm="mmpkd", metric="auroc", finding=finding)
+    assert list(same[["estimate", "low", "high"]]) == list(row[["estimate", "low", "high"]])
+
+
+@pytest.mark.parametrize("finding", ["macro", "pooled", "nodule"])
+def test_controls_of_a_map_endpoint_are_what_a_reference_arm_would_be(labels: pd.DataFrame, finding: str) -> None:
+    level = {"hard": 0.1, "mmpkd": 0.3, "twice": 0.25}
+    predictions, localisation = make_predictions(labels, level), make_localisation(labels, level)
+    twice = np.flatnonzero(localisation["arm"] == "twice")
+    value = localisation["value"].to_numpy().copy()
+    value[twice] += np.random.default_rng(5).normal(0, 0.05, len(twice))
+    value[twice[::7]] = np.nan
+    localisation["value"] = value
+    asked = Endpoint("iou", finding, "attention", "matched-area")
+    arguments = {"primary": asked, "replicates": 100}
+    row = find(compare_arms(predictions, labels, localisation, controls=["twice"], **arguments), kind="control")
+    turned = compare_arms(predictions, labels, localisation, reference_arm="twice", **arguments)
+    same = find(turned, kind="difference", arm="mmpkd", metric="iou", finding=finding)
+    columns = ["estimate", "low", "high", "cases", "patients", "seeds"]
+    assert list(row[columns]) == list(same[columns])
+    assert row["low"] < row["estimate"] < row["high"]
+
+
+def test_an_unknown_control_is_refused(predictions: pd.DataFrame, labels: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="no predictions of the control arm 'longr'"):
+        compare_arms(predictions, labels, controls=["longr"], replicates=20)
+
+
+def test_an_unknown_endpoint_is_refused_with_controls_too(labels: pd.DataFrame) -> None:
+    predictions = make_predictions(labels, {"hard": 0.3, "mmpkd": 1.2, "twice": 0.8})
+    with pytest.raises(InputError, match="the primary endpoint's finding is 'nodul'"):
+        compare_arms(predictions, labels, primary=Endpoint(finding="nodul"), controls=["twice"], replicates=20)

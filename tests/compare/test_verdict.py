@@ -133,11 +133,97 @@ def test_few_seeds_and_few_patients_are_caveats_and_enough_are_not() -> None:
     assert "are few" not in all_text(judge(classified(GAIN, seeds=5)))
 
 
-def test_controls_that_ran_are_named_and_what_crediting_would_need() -> None:
-    caveat = judge(classified(GAIN), arms_ran=(*ARMS, "shuffled", "longer"))["caveats"][0]
-    assert caveat.startswith("Control arms that ran: 'shuffled' and 'longer'.")
-    assert "only as far as 'mmpkd' also exceeds them" in caveat
-    assert caveat.endswith("Not run: label-smoothing, self, permuted, constant.")
+KINDS = ("longer", "label-smoothing", "self", "shuffled", "permuted", "constant")
+
+
+def held_against(controls: dict[str, Limits], **more: Any) -> dict[str, Any]:
+    """Judge a gain with a row for each control."""
+    rows = [*classified(GAIN), *(row("control", "mmpkd", limits, name) for name, limits in controls.items())]
+    return judge(rows, arms_ran=(*ARMS, *controls), **more)
+
+
+def test_each_control_is_told_with_its_interval() -> None:
+    sentences = held_against({"shuffled": GAIN, "longer": OPEN})["sentences"]
+    assert sentences[1:3] == [
+        "Control 'shuffled' (soft labels of other cases with the same labels): the AUROC (mean over findings) is "
+        "higher with 'mmpkd' than with 'shuffled' by 0.060 (95% interval 0.030 to 0.090).",
+        "Control 'longer' (longer training): no difference shown in the AUROC (mean over findings) between 'mmpkd' and "
+        "'longer': the estimate is 0.010 (95% interval −0.020 to 0.040), which does not exclude a decrease of up to "
+        "0.020 or an increase of up to 0.040.",
+    ]
+
+
+@pytest.mark.parametrize("limits", [OPEN, LOSS, UNDEFINED, (0.06, NAN, NAN)])
+def test_one_control_that_is_not_exceeded_forbids_credit(limits: Limits) -> None:
+    document = held_against({"shuffled": GAIN, "longer": limits})
+    assert document["caveats"][0] == (
+        "The gain over 'hard' must not be credited to privileged knowledge: 'mmpkd' is not shown to exceed 'longer'. "
+        "Controls that did not run: label-smoothing, self, permuted, constant."
+    )
+    assert "may be credited" not in all_text(document)
+
+
+def test_a_control_without_a_measured_difference_is_not_exceeded() -> None:
+    caveat = judge(classified(GAIN), arms_ran=(*ARMS, "shuffled"))["caveats"][0]
+    assert "is not shown to exceed 'shuffled'" in caveat
+
+
+def test_credit_goes_no_further_than_the_controls_that_ran() -> None:
+    document = held_against({"shuffled": GAIN, "longer": GAIN})
+    assert document["caveats"][0] == (
+        "'mmpkd' exceeds every control that ran ('shuffled' and 'longer'), so the gain may be credited to privileged "
+        "knowledge as far as these tell. Controls that did not run: label-smoothing, self, permuted, constant."
+    )
+
+
+def test_a_gain_over_every_control_is_credited_and_no_caveat_speaks_of_controls() -> None:
+    document = held_against(dict.fromkeys(KINDS, GAIN))
+    assert document["sentences"][7] == (
+        "'mmpkd' exceeds 'hard' and every control, so the gain may be credited to privileged knowledge."
+    )
+    assert "ontrol" not in " ".join(document["caveats"])
+
+
+@pytest.mark.parametrize("limits", [OPEN, LOSS, UNDEFINED])
+def test_without_a_gain_there_is_nothing_to_credit_whatever_the_controls(limits: Limits) -> None:
+    rows = [*classified(limits), *(row("control", "mmpkd", GAIN, kind) for kind in KINDS)]
+    document = judge(rows, arms_ran=(*ARMS, *KINDS))
+    assert "credited" not in all_text(document)
+    some = judge(rows, arms_ran=(*ARMS, "longer"))["caveats"][0]
+    assert some.startswith("No gain is shown that the controls could put to the test. Controls that did not run: label")
+
+
+def test_controls_are_known_by_their_kind_whatever_their_name() -> None:
+    rows = [*classified(GAIN), row("control", "mmpkd", GAIN, "twice")]
+    kinds = {"hard": "hard", "mmpkd": "mmpkd", "twice": "longer", "constant": "hard"}
+    document = judge(rows, arms_ran=(*ARMS, "twice", "constant"), kinds=kinds)
+    assert "Control 'twice' (longer training): the AUROC" in document["sentences"][1]
+    assert "every control that ran ('twice')" in document["caveats"][0]
+    assert document["caveats"][0].endswith("did not run: label-smoothing, self, shuffled, permuted, constant.")
+
+
+def test_a_reference_arm_that_is_a_control_needs_no_row_of_its_own() -> None:
+    document = judge(classified(GAIN), kinds={"hard": "label-smoothing"})
+    assert document["sentences"][1].startswith(
+        "Control 'hard' (softer labels): the AUROC (mean over findings) is higher"
+    )
+    assert "exceeds every control that ran ('hard')" in document["caveats"][0]
+
+
+def test_where_lower_is_better_a_control_is_exceeded_from_below() -> None:
+    rows = classified(OPEN)[:2]
+    rows += [
+        row("difference", "mmpkd", LOSS, "hard", metric="fdr", role="primary"),
+        row("control", "mmpkd", LOSS, "longer", metric="fdr"),
+        row("control", "mmpkd", GAIN, "constant", metric="fdr"),
+    ]
+    asked = Endpoint("fdr", method="attention", policy="matched-area")
+    caveat = judge(rows, primary=asked, arms_ran=(*ARMS, "longer", "constant"))["caveats"][0]
+    assert "is not shown to exceed 'constant'." in caveat
+
+
+def test_remarks_of_the_study_stand_last() -> None:
+    assert judge(classified(GAIN), remarks=["Beware."])["caveats"][-1] == "Beware."
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from mmpkd.files import read_json, read_table
 from mmpkd.folder import CellFolder
 from mmpkd.study.arm import arm_cost, arm_targets, arm_training
 from mmpkd.study.cell import CellWork, distil_cell
+from mmpkd.study.comparison import weak_controls
 from mmpkd.study.inputs import check_arms, read_inputs, without_privileged
 from mmpkd.study.plan import Plan
 from mmpkd.study.run import StudyRun
@@ -204,6 +205,16 @@ def test_a_study_of_arms_without_teacher_needs_none(folder, tmp_path):
     asked, root = load_study(folder / "study.yaml")
     with pytest.raises(InputError, match="the soft labels are missing"):
         _ = StudyRun(asked, root, tmp_path / "other").work
+
+
+def test_shuffled_is_called_weak_where_many_cases_are_alone_with_their_labels(work):
+    soft = np.zeros(work.cohort.labels.shape)
+    assert weak_controls(work) == []  # no soft labels at all
+    unlike = replace(work.cohort, labels=np.arange(soft.size, dtype=float).reshape(soft.shape))
+    (sentence,) = weak_controls(replace(work, soft_logits=soft, cohort=unlike))
+    assert sentence.startswith("The control 'shuffled' is weak here: 100% of the training cases with soft labels")
+    alike = replace(work, soft_logits=soft, cohort=replace(work.cohort, labels=np.zeros_like(soft)))
+    assert weak_controls(alike) == []
 
 
 @pytest.mark.slow

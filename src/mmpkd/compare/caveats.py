@@ -1,7 +1,7 @@
 """What a reader must bear in mind before believing a comparison.
 
-Controls, seeds, patients, undefined findings, the teacher, the number of looks: one function each, which
-returns no sentence or one.
+Controls (:mod:`mmpkd.compare.controls`), seeds, patients, undefined findings, the teacher, the number of looks: one
+function each, which returns no sentence or one.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmpkd.compare.controls import credit_caveat
 from mmpkd.compare.reading import MACRO_AUROC, Found, Reading
-from mmpkd.compare.words import better_direction, figures, listed
+from mmpkd.compare.words import figures, listed
 from mmpkd.evaluate.classification import MACRO
 
-CONTROLS = ("longer", "label-smoothing", "self", "shuffled", "permuted", "constant")
 TEACHER_GAP = 0.1
 FEW_SEEDS = 5
 FEW_PATIENTS = 30
@@ -22,32 +22,12 @@ FEW_PATIENTS = 30
 def caveats(reading: Reading, asked: Found, teacher: Mapping[str, Any]) -> list[str]:
     """Return every caveat that holds, the weightiest first."""
     return [
-        *_controls(reading, asked),
+        *credit_caveat(reading, asked),
         *_seeds(asked),
         *_patients(asked),
         *_undefined(reading),
         *_teacher_gap(reading, teacher),
         *_exploratory(reading),
-    ]
-
-
-def _controls(reading: Reading, asked: Found) -> list[str]:
-    ran = [arm for arm in reading.arms_ran if arm in CONTROLS]
-    lacking = [name for name in CONTROLS if name not in ran and name != reading.reference]
-    metric = reading.primary.metric
-    gain = better_direction(metric) != 0 and reading.standing(asked, metric) == "better"
-    if not ran:
-        what = "the gain" if gain else "whatever differs between the arms"
-        return [
-            f"No control arm ran, so {what} must not be credited to privileged knowledge: longer training, "
-            "softer labels or soft labels without meaning might do the same "
-            f"(controls: {', '.join(lacking)})."
-        ]
-    rest = f" Not run: {', '.join(lacking)}." if lacking else ""
-    return [
-        f"Control arms that ran: {listed(ran)}. A gain may be credited to privileged knowledge only as far "
-        f"as '{reading.primary.arm}' also exceeds them, which its difference from '{reading.reference}' does "
-        f"not test.{rest}"
     ]
 
 

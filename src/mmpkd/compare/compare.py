@@ -6,12 +6,13 @@ finding reads the same draws. Nothing here puts a result into words; that is ``m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mmpkd.compare.paired import localisation_entries, minus
+from mmpkd.compare.paired import control_entries, localisation_entries, minus, only
 from mmpkd.compare.rows import COLUMNS as ROW_COLUMNS
 from mmpkd.compare.rows import Rows
 from mmpkd.compare.statistics import Bootstrap
@@ -54,6 +55,7 @@ def compare_arms(
     *,
     reference_arm: str = "hard",
     primary: Endpoint | None = None,
+    controls: Sequence[str] = (),
     replicates: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -69,13 +71,15 @@ def compare_arms(
         reference_arm: Every other arm is compared with it.
         primary: The endpoint named before the run; its difference gets the role ``primary``, all else is
             ``exploratory``. Macro AUROC of ``mmpkd`` by default.
+        controls: Arms that the primary endpoint's arm is held against too, in the primary endpoint alone.
         replicates: Bootstrap replicates.
         level: Coverage of the percentile intervals.
         seed: Seed of the bootstrap.
 
     Returns:
-        One row a statistic in :data:`COLUMNS`. ``kind`` is ``arm``, ``baseline`` or ``difference`` (``arm`` -
-        ``reference_arm``: the reference arm or, for localisation, a baseline). Values are means over seeds;
+        One row a statistic in :data:`COLUMNS`. ``kind`` is ``arm``, ``baseline``, ``difference`` (``arm`` -
+        ``reference_arm``: the reference arm or, for localisation, a baseline) or ``control`` (``arm`` - that control;
+        none for the reference arm, whose difference is there). Values are means over seeds;
         localisation is the mean over cases with a defined score, and ``macro`` the mean over findings. A
         difference uses the cases where both sides are defined. What is undefined (a finding without labels)
         is NaN and in no mean.
@@ -94,6 +98,8 @@ def compare_arms(
     if reference_arm not in arms:
         hint = did_you_mean(reference_arm, arms)
         raise InputError(f"there are no predictions of the reference arm {reference_arm!r}{hint}")
+    if absent := [control for control in controls if control not in arms]:
+        raise InputError(f"there are no predictions of the control arm {absent[0]!r}{did_you_mean(absent[0], arms)}")
     bootstrap = Bootstrap(read, replicates, seed)
 
     table = Rows(level)
@@ -105,6 +111,12 @@ def compare_arms(
             both = min(len(arms[arm].seeds), len(arms[reference_arm].seeds))
             table.add("difference", arm, reference_arm, minus(statistics, classified[reference_arm]), both)
     for entry in localisation_entries(localisation, baselines, bootstrap, reference_arm):
+        table.add(*entry)
+    held_against = [control for control in controls if control not in (reference_arm, primary.arm)]
+    for control in held_against if primary.arm in arms else ():
+        gained = only(minus(classified[primary.arm], classified[control]), primary.score)
+        table.add("control", primary.arm, control, gained, min(len(arms[arm].seeds) for arm in (primary.arm, control)))
+    for entry in control_entries(localisation, bootstrap, primary.arm, held_against, primary.score):
         table.add(*entry)
     return _with_roles(table.finish(), primary, reference_arm)
 

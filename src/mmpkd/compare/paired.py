@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,6 +60,26 @@ def localisation_entries(
                 yield "difference", arm, name, paired, seeds
 
 
+def control_entries(
+    localisation: pd.DataFrame | None, bootstrap: Bootstrap, arm: str, controls: Sequence[str], score: Score
+) -> Iterator[Entry]:
+    """Yield one localisation score's difference of ``arm`` and each control, over the cases where both are defined."""
+    if localisation is None or not len(localisation):
+        return
+    kind = [localisation[name] == getattr(score, name) for name in ("metric", "method", "policy")]
+    chosen = localisation[np.logical_and.reduce([localisation["arm"].isin([arm, *controls]), *kind])]
+    if not len(chosen):
+        return
+    bootstrap = bootstrap.among(chosen)
+    scores, arms = read_localisation(chosen, bootstrap.labels)
+    own = {name: (values, bootstrap.localisation(values, scores)) for name, values in arms.items()}
+    for control in controls:
+        if arm in own and control in own:
+            paired = paired_difference(bootstrap, scores, own[arm], own[control])
+            seeds = min(len(arms[arm].seeds), len(arms[control].seeds))
+            yield "control", arm, control, only(paired, score), seeds
+
+
 def _known_to(known: list[Score], scores: list[Score]) -> list[int]:
     """Return the columns whose method and metric a baseline was given, or the metric without a method.
 
@@ -103,3 +123,8 @@ def minus(arm: Statistics, reference: Statistics) -> Statistics:
         for score, mine in arm.items()
         if score in reference
     }
+
+
+def only(statistics: Statistics, score: Score) -> Statistics:
+    """Return one score's statistic, or nothing where it was not measured."""
+    return {score: statistics[score]} if score in statistics else {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -40,12 +40,14 @@ class Reading:
         primary: The endpoint that the study names.
         arms_ran: Names of the arms that ran.
         level: Coverage of the intervals.
+        kinds: Kind of each arm, where it is not the arm's name.
     """
 
     table: pd.DataFrame
     primary: Endpoint
     arms_ran: Sequence[str]
     level: float
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reference(self) -> str:
@@ -60,6 +62,16 @@ class Reading:
     def difference(self, reference: str, score: Score, arm: str | None = None) -> Found | None:
         """Return a difference from ``reference``, of the primary endpoint's arm unless told."""
         return self._find("difference", self.primary.arm if arm is None else arm, reference, score)
+
+    def kind_of(self, arm: str) -> str:
+        """Return what an arm is, whatever its name."""
+        return self.kinds.get(arm, arm)
+
+    def against_control(self, control: str) -> Found | None:
+        """Return the primary endpoint's arm less a control; the reference arm may be one."""
+        if control == self.reference:
+            return self.difference(control, self.primary.score)
+        return self._find("control", self.primary.arm, control, self.primary.score)
 
     def change(self, found: Found) -> Change:
         """Return a difference in the form that words are made of."""

@@ -13,6 +13,7 @@ import pandas as pd
 
 from mmpkd.compare.caveats import caveats
 from mmpkd.compare.compare import Endpoint
+from mmpkd.compare.controls import control_sentences
 from mmpkd.compare.intervals import Interval
 from mmpkd.compare.reading import MACRO_AUROC, Found, Reading
 from mmpkd.compare.tables import Score
@@ -29,6 +30,8 @@ def verdict(
     *,
     level: float = 0.95,
     equivalence_margin: float | None = None,
+    kinds: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Put a comparison into words.
 
@@ -41,11 +44,13 @@ def verdict(
         equivalence_margin: Largest change of macro AUROC that counts as none, set before the run. Without it
             AUROC is never called stable. With it, AUROC is called equivalent where the whole interval lies
             inside the margin (stricter than two one-sided tests at ``1 - level``).
+        kinds: Kind of each arm by its name, where it is not the name itself: controls are known by it.
+        remarks: Further caveats, known to the study alone.
 
     Returns:
         ``question``, ``answer`` (one sentence), ``sentences`` and ``caveats``: plain text, ready for JSON.
     """
-    reading = Reading(comparison, primary, list(arms_ran), level)
+    reading = Reading(comparison, primary, list(arms_ran), level, kinds or {})
     what = _what(primary.score)
     asked = reading.difference(reading.reference, primary.score) if reading.reference else None
     if asked is None:
@@ -61,11 +66,12 @@ def verdict(
         "answer": _sentence(said),
         "sentences": [
             _basis(reading, asked),
+            *control_sentences(reading, asked),
             *_discrimination(reading, equivalence_margin),
             *_localisation(reading),
             *_teacher(teacher or {}),
         ],
-        "caveats": caveats(reading, asked, teacher or {}),
+        "caveats": [*caveats(reading, asked, teacher or {}), *remarks],
     }
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from mmpkd.compare.compare import Endpoint, compare_arms
+from mmpkd.compare.controls import CONTROLS
 from mmpkd.compare.ensembles import compare_ensembles
 from mmpkd.compare.repeatability import compare_repeatability
 from mmpkd.compare.sanity import compare_sanity
 from mmpkd.compare.slices import compare_slices
 from mmpkd.compare.verdict import verdict
+from mmpkd.distil.controls import lone_share
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table, write_json, write_table
 from mmpkd.folder import RunFolder
@@ -27,6 +29,7 @@ from mmpkd.study.sanity import forgetting
 from mmpkd.study.settings import StudySettings
 from mmpkd.study.slices import roi_slices
 
+_ALONE_SHARE = 0.1
 _SLICED = ("iou", "precision", "recall", "pointing", "energy_enrichment", "pixel_auroc")
 
 
@@ -60,7 +63,7 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
     localisation, checks = (_of_cells(folder, cells, what) for what in ("localisation", "checks"))
     baselines = read_table(folder.baselines)
     settings, labels = work.study.compare, test_labels(work)
-    endpoint = primary_endpoint(work.study)
+    endpoint, kinds = primary_endpoint(work.study), {name: arm.kind for name, arm in work.study.arms.items()}
     bootstrap: Bootstrapping = {
         "replicates": settings.replicates,
         "level": settings.level,
@@ -76,6 +79,7 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         baselines if len(baselines) else None,
         reference_arm=reference_arm,
         primary=endpoint,
+        controls=[arm for arm, kind in kinds.items() if kind in CONTROLS],
         **bootstrap,
     )
     write_table(folder.comparison, comparison, work.provenance)
@@ -96,7 +100,24 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         repeated = compare_repeatability(similarities, labels, reference_arm=reference_arm, **bootstrap)
         write_table(folder.repeatability, repeated, work.provenance)
     teacher = read_json(folder.teacher) if folder.teacher.is_file() else {}
-    write_json(folder.verdict, verdict(comparison, endpoint, list(work.study.arms), teacher, level=settings.level))
+    said = verdict(
+        comparison, endpoint, list(kinds), teacher, level=settings.level, kinds=kinds, remarks=weak_controls(work)
+    )
+    write_json(folder.verdict, said)
+
+
+def weak_controls(work: CellWork) -> list[str]:
+    """Return a sentence where the arm `shuffled` could move few soft labels, for want of cases with the same labels."""
+    if work.soft_logits is None or all(arm.kind != "shuffled" for arm in work.study.arms.values()):
+        return []
+    in_train = work.cohort.in_split("train")
+    alone = lone_share(work.cohort.labels[in_train], work.soft_logits[in_train])
+    if not alone > _ALONE_SHARE:
+        return []
+    return [
+        f"The control 'shuffled' is weak here: {100 * alone:.0f}% of the training cases with soft labels are alone "
+        "with their labels and kept their own."
+    ]
 
 
 def primary_endpoint(study: StudySettings) -> Endpoint:
