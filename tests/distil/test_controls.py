@@ -11,6 +11,7 @@ import torch
 from mmpkd import registry
 from mmpkd.distil import controls, objective
 from mmpkd.distil.arms import LONGER_FACTOR, WITHOUT_SOFT_LABELS, LabelSpace, Targets, epochs_of
+from mmpkd.distil.criterion import build_criterion
 from mmpkd.distil.settings import ObjectiveSettings
 from mmpkd.errors import InputError
 
@@ -260,3 +261,19 @@ def test_a_finding_without_any_soft_label_stays_silent():
 
 def test_only_arms_of_the_teachers_own_words_need_it():
     assert set(KINDS) & set(WITHOUT_SOFT_LABELS) == {"longer", "self"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("make", "space"), [(many, TWO), (classes, CLASSES)])
+@pytest.mark.parametrize("preset", ["paper", "hinton", "lopez-paz"])
+def test_every_control_makes_a_finite_loss_under_every_preset(kind, make, space, preset):
+    labels, soft = make()
+    asked = settings(**{"lambda": 0.5, "temperature": 2.0, "preset": preset})
+    targets = registry.load("arms", kind)(labels, soft, asked, rng(), space)
+    criterion = build_criterion(targets, space.findings, space.task, 0, 1, torch.device("cpu"))
+    rows = torch.arange(len(labels))
+    loss = criterion.loss(torch.zeros(labels.shape), rows, rows)
+    if kind in ("longer", "label-smoothing"):
+        # their targets weigh 1 in all: at a logit of 0 a cell costs ln 2, and a case ln K over classes
+        assert float(loss) == pytest.approx(math.log(3 if space.task == "multi-class" else 2), rel=1e-6)
+    assert math.isfinite(float(loss))

@@ -17,6 +17,7 @@ from mmpkd.files import write_text
 from mmpkd.folder import RunFolder
 from mmpkd.report.axes import arm_styles
 from mmpkd.report.cases import colour_bar_uri, example_cases
+from mmpkd.report.controls import control_table
 from mmpkd.report.data import ReportData, read_report_data
 from mmpkd.report.findings import auroc_figures
 from mmpkd.report.glossary import METRICS, TERMS, describe_metric
@@ -83,6 +84,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "arms": compared_arms(data),
         "arm_styles": arm_styles(compared_arms(data)),
         "endpoints": endpoint_table(data),
+        "controls": control_table(data),
         "auroc_figures": auroc_figures(data),
         "auroc_table": finding_table(data, "auroc"),
         "map_panels": map_panels(data),
