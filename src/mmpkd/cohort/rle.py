@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int
 
+_MOST_BITS = 60  # of one run; a longer number is a hostile one
+
 
 def decode_rle(rle: str, size_px: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
     """Return the mask of run lengths.
@@ -40,27 +42,29 @@ def check_rle(rle: str, size_px: tuple[int, int]) -> Int[np.ndarray, " runs"]:
     Raises:
         ValueError: As for :func:`decode_rle`.
     """
-    text = rle.strip()
-    plain = not text or " " in text or "," in text or text.isdigit()
+    numbers = rle.replace(",", " ").split()
+    area = size_px[0] * size_px[1]
+    # One word of digits may be either form ("04": a full mask of 4 px); only a single run of the area is plain.
+    plain = len(numbers) != 1 or numbers[0] == str(area)
     try:
-        runs = np.array(text.replace(",", " ").split(), dtype=np.int64) if plain else _decompress(text)
-    except (ValueError, OverflowError, IndexError):
+        runs = [int(number) for number in numbers] if plain else _decompress(numbers[0])
+    except (ValueError, IndexError):
         raise ValueError("are neither plain nor compressed COCO run lengths") from None
-    if (runs < 0).any():
+    if any(run < 0 for run in runs):
         raise ValueError("hold a negative run")
-    if int(runs.sum()) != size_px[0] * size_px[1]:
-        raise ValueError(f"cover {int(runs.sum()):,} px but the image has {size_px[1]} x {size_px[0]}")
-    return runs
+    if sum(runs) != area:  # of Python's integers: a sum of int64 may wrap around to the area
+        raise ValueError(f"cover {sum(runs):,} px but the image has {size_px[1]} x {size_px[0]}")
+    return np.array(runs, dtype=np.int64)
 
 
-def _decompress(text: str) -> Int[np.ndarray, " runs"]:
+def _decompress(text: str) -> list[int]:
     runs: list[int] = []
     position = 0
     while position < len(text):
         value, shift, more = 0, 0, True
         while more:
             code = ord(text[position]) - 48
-            if not 0 <= code < 64:
+            if not 0 <= code < 64 or shift >= _MOST_BITS:
                 raise ValueError
             value |= (code & 31) << shift
             more = bool(code & 32)
@@ -68,4 +72,4 @@ def _decompress(text: str) -> Int[np.ndarray, " runs"]:
             if not more and code & 16:
                 value |= -1 << shift
         runs.append(value + runs[-2] if len(runs) > 2 else value)
-    return np.array(runs, dtype=np.int64)
+    return runs
