@@ -18,13 +18,14 @@ from mmpkd.distil.settings import AttentionTerms
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table
 from mmpkd.folder import CellFolder
-from mmpkd.study.arm import arm_cost, arm_targets, arm_training
+from mmpkd.study.arm import arm_cost, arm_steps, arm_targets, arm_training
 from mmpkd.study.cell import CellWork, distil_cell
 from mmpkd.study.comparison import weak_controls
 from mmpkd.study.inputs import check_arms, read_inputs, without_privileged
 from mmpkd.study.plan import Plan
 from mmpkd.study.run import StudyRun
 from mmpkd.study.settings import StudySettings, load_study
+from mmpkd.study.summary import summary_lines
 from mmpkd.teach.crossfit import held_out_folds
 
 CONTROLS = ("longer", "label-smoothing", "self", "shuffled", "permuted", "constant")
@@ -102,8 +103,9 @@ def test_arms_cost_what_they_train():
     )
     costs = {arm: arm_cost(asked, arm) for arm in asked.arms}
     assert costs == {"hard": 1.0, "longer": 2.0, "self": 5.0, "steady": 4.0, "shuffled": 1.0}
-    in_sample = study({"hard": {}, "self": {}}, teach={"out_of_fold": False})
-    assert arm_cost(in_sample, "self") == 2.0
+    assert [arm_steps(asked, arm) for arm in asked.arms] == [30, 60, 180, 60, 30]
+    in_sample = study({"hard": {}, "self": {"epochs_factor": 2}}, teach={"out_of_fold": False})
+    assert (arm_cost(in_sample, "self"), arm_steps(in_sample, "self")) == (4.0, 120)
     # two cells of 1 and 3 hundred passes over 100 cases at 50 images/s: 2 of them after each other, or side by side
     cells, costs = [("hard", 0), ("self", 0)], {"hard": 1.0, "self": 3.0}
     assert Plan(cells, 100, 100, 1, 1, 50.0, costs).training_s == 800.0
@@ -233,6 +235,8 @@ def test_all_arms_run_in_one_study_and_the_verdict_holds_the_primary_arm_against
     sentences = " ".join(read_json(run.folder.verdict)["sentences"])
     for name in CONTROLS:
         assert f"'{name}'" in sentences
+    caveats = read_json(run.folder.verdict)["caveats"]
+    assert summary_lines(run.folder)[-len(caveats) :] == [f"  caveat: {caveat}" for caveat in caveats]
 
 
 def _macro_auroc(rows: pd.DataFrame) -> list[Any]:

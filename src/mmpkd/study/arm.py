@@ -48,11 +48,18 @@ def arm_cost(study: StudySettings, arm: str) -> float:
     """Return how often an arm's cell passes each training image through a student, as a multiple of `hard`'s cell.
 
     A term that compares two views counts twice. The k students that label the folds for `self` see k - 1 folds each,
-    which makes k cells of it.
+    and no term on their maps.
     """
-    chosen = study.arms[arm]
+    chosen, teach = study.arms[arm], study.teach
     passes = 2.0 if chosen.objective.attention.consistency else 1.0
-    cost = passes * epochs_of(chosen.kind, chosen.epochs_factor, study.training.epochs) / study.training.epochs
     if chosen.kind == "self":
-        cost += study.teach.folds - 1 if study.teach.out_of_fold else 1
-    return cost
+        passes += teach.folds - 1 if teach.out_of_fold else 1
+    return passes * arm_training(study, arm).epochs / study.training.epochs
+
+
+def arm_steps(study: StudySettings, arm: str) -> int:
+    """Return the epochs that an arm's cell reports, those of the students that label the folds for `self` included."""
+    trainings = 1
+    if study.arms[arm].kind == "self":
+        trainings += study.teach.folds if study.teach.out_of_fold else 1
+    return trainings * arm_training(study, arm).epochs

@@ -65,23 +65,25 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def run_jobs(jobs: Sequence[Job], shares: Shares, title: str, steps: int, progress: Progress = SILENT) -> None:
+def run_jobs(
+    jobs: Sequence[Job], shares: Shares, title: str, steps: Sequence[int], progress: Progress = SILENT
+) -> None:
     """Run every job; the first failure stops the rest and is raised, finished cells stay.
 
     Args:
         jobs: Picklable callables.
         shares: Workers and threads.
         title: The progress bar's title.
-        steps: Steps that a whole job reports (epochs).
+        steps: Steps that each job reports when it runs as a whole (epochs).
         progress: Shown in this process; workers report to it.
     """
     if not jobs:
         return
-    with progress.bar(title, len(jobs) * steps) as advance:
+    with progress.bar(title, sum(steps)) as advance:
         if shares.workers == 1:
             _set_threads(shares.threads)
-            for job in jobs:
-                reporter = _Reporter(advance, steps)
+            for job, most in zip(jobs, steps, strict=True):
+                reporter = _Reporter(advance, most)
                 job(reporter)
                 reporter.finish()
             return
@@ -93,7 +95,7 @@ def run_jobs(jobs: Sequence[Job], shares: Shares, title: str, steps: int, progre
                 shares.workers, context, initializer=_start_worker, initargs=(os.getpid(), shares.threads, channel)
             ) as pool,
         ):
-            futures = [pool.submit(_run_in_worker, job, steps) for job in jobs]
+            futures = [pool.submit(_run_in_worker, job, most) for job, most in zip(jobs, steps, strict=True)]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
                 for future in done:

@@ -26,6 +26,7 @@ from mmpkd.errors import InputError, did_you_mean
 from mmpkd.files import read_json, read_table, write_json, write_table, write_text
 from mmpkd.folder import CellFolder, RunFolder
 from mmpkd.progress import SILENT, Progress
+from mmpkd.study.arm import arm_steps
 from mmpkd.study.cell import (
     CellWork,
     attribute_cell,
@@ -208,7 +209,7 @@ class StudyRun:
             return
         with self._timed("students"):
             jobs = [CellJob(self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in missing]
-            run_jobs(jobs, self.shares, "students", self.study.training.epochs, self.progress)
+            run_jobs(jobs, self.shares, "students", self._steps(missing), self.progress)
 
     def step(self, name: str, arms: Sequence[str] = (), seeds: Sequence[int] = ()) -> None:
         """Run one step (``distil``, ``predict``, ``attribute`` or ``evaluate``) of the chosen cells here."""
@@ -217,7 +218,10 @@ class StudyRun:
                 raise InputError(f"the study has no arm {arm!r}{did_you_mean(arm, self.study.arms)}")
         chosen = [(arm, seed) for arm, seed in self.cells if (not arms or arm in arms) and (not seeds or seed in seeds)]
         jobs = [partial(_run_step, name, self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in chosen]
-        run_jobs(jobs, self.shares, name, self.study.training.epochs, self.progress)
+        run_jobs(jobs, self.shares, name, self._steps(chosen), self.progress)
+
+    def _steps(self, cells: Sequence[tuple[str, int]]) -> list[int]:
+        return [arm_steps(self.study, arm) for arm, _ in cells]
 
     def compare(self) -> None:
         """Compare the arms, with the picture-blind baselines beside them, and write the verdict."""

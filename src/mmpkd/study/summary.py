@@ -9,10 +9,11 @@ from mmpkd.folder import RunFolder
 
 
 def summary_lines(folder: RunFolder) -> list[str]:
-    """Return the teacher, the table of arms (macro endpoints with intervals) and the verdict."""
+    """Return the teacher, the table of arms (macro endpoints with intervals) and the verdict with its caveats."""
     comparison, verdict = read_table(folder.comparison), read_json(folder.verdict)
     lines = [*teacher_lines(folder), "", *_table(comparison), "", str(verdict["answer"])]
-    return lines + [f"  {sentence}" for sentence in verdict["sentences"]]
+    lines += [f"  {sentence}" for sentence in verdict["sentences"]]
+    return lines + [f"  caveat: {caveat}" for caveat in verdict["caveats"]]
 
 
 def teacher_lines(folder: RunFolder) -> list[str]:
