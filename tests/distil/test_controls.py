@@ -14,6 +14,7 @@ from mmpkd.distil.arms import LONGER_FACTOR, WITHOUT_SOFT_LABELS, LabelSpace, Ta
 from mmpkd.distil.criterion import build_criterion
 from mmpkd.distil.settings import ObjectiveSettings
 from mmpkd.errors import InputError
+from mmpkd.teach.logits import LOGIT_BOUND
 
 NAN = np.nan
 TWO = LabelSpace(("a", "b"))
@@ -250,6 +251,15 @@ def test_constant_classes_are_the_mean_of_their_probabilities():
     np.testing.assert_allclose(
         np.exp(targets.soft_logits[known]), np.tile(np.exp(soft[known]).mean(0), (known.sum(), 1))
     )
+
+
+def test_a_constant_of_certain_soft_labels_is_as_finite_as_a_teachers():
+    soft = np.full((3, 2), 800.0) * [1, -1]
+    targets = controls.constant(np.ones((3, 2)), soft, ObjectiveSettings(), rng(), TWO)
+    np.testing.assert_array_equal(targets.soft_logits, np.full((3, 2), LOGIT_BOUND) * [1, -1])
+    soft = np.tile([0.0, -800.0, -800.0], (3, 1))
+    targets = controls.constant(np.ones((3, 3)), soft, ObjectiveSettings(), rng(), CLASSES)
+    np.testing.assert_allclose(targets.soft_logits, np.tile([0.0, -LOGIT_BOUND, -LOGIT_BOUND], (3, 1)), atol=1e-4)
 
 
 def test_a_finding_without_any_soft_label_stays_silent():

@@ -38,6 +38,9 @@ class LabelSpace:
     task: Task = "multi-label"
 
 
+_ANY = LabelSpace()
+
+
 @dataclass(frozen=True)
 class Targets:
     """What one arm teaches, one row a case of the cohort (training reads the rows of training cases only).
@@ -66,9 +69,6 @@ class Targets:
     def take(self, positions: np.ndarray) -> Targets:
         """Return the targets of the cases at integer ``positions``."""
         return replace(self, hard=self.hard[positions], soft_logits=self.soft_logits[positions])
-
-
-_ANY = LabelSpace()
 
 
 def hard(

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import entr, expit, log_softmax, logit, softmax
+from scipy.special import entr
 
 from mmpkd.cohort.cohort import Task
 from mmpkd.distil.arms import LabelSpace, Targets, hard, required
 from mmpkd.distil.settings import ObjectiveSettings
 from mmpkd.errors import InputError
+from mmpkd.teach.logits import to_logits, to_probabilities
 
 _SCHEDULE_POINTS = 101
 _HALVINGS = 80
@@ -136,10 +137,8 @@ def constant(
     known = ~np.isnan(softs)
     if space.task == "multi-class":
         known = known.all(axis=1, keepdims=True) & np.ones(softs.shape, dtype=bool)
-    probabilities = softmax(softs, axis=1) if space.task == "multi-class" else expit(softs)
-    mean = _column_means(probabilities, known)
-    means = np.log(mean) if space.task == "multi-class" else logit(mean)
-    return Targets(labels, np.where(known, means, np.nan), objective)
+    mean = _column_means(to_probabilities(softs, space.task), known)
+    return Targets(labels, np.where(known, to_logits(mean[None], space.task), np.nan), objective)
 
 
 def lone_share(labels: Matrix, soft_logits: Matrix) -> float:
@@ -169,12 +168,10 @@ def mixed_entropy(
     temperatures = objective.temperatures(space.findings)
     points = _SCHEDULE_POINTS if objective.changes_over_epochs else 1
     scale = 1.0 if objective.preset == "paper" else temperatures**2
-    tempered = soft_logits / temperatures
+    soft = to_probabilities(soft_logits / temperatures, space.task)
     both = ~np.isnan(labels) & ~np.isnan(soft_logits)
     if space.task == "multi-class":
-        both, soft = both.all(axis=1, keepdims=True), np.exp(log_softmax(tempered, axis=1))
-    else:
-        soft = expit(tempered)
+        both = both.all(axis=1, keepdims=True)
     entropies = []
     for point in range(points):
         weights = objective.weights(space.findings, point, points)
