@@ -89,7 +89,7 @@ def _convert(roots: Roots, options: NihOptions, writer: CohortWriter) -> Mapping
             "patient": writer.pseudonyms("patient", entries["patient"]),
             "image": entries["image"],
             "split": entries["split"],
-            **{finding: entries[finding] for finding in options.findings},
+            **{str(finding): entries[finding] for finding in options.findings},
             **{name: entries[name] for name in ("age", "sex", "view", "follow_up")},
         }
     )
@@ -228,8 +228,8 @@ def _usable(boxes: pd.DataFrame, entries: pd.DataFrame, options: NihOptions, led
     ledger.drop("boxes of findings that are not chosen", int((~chosen).sum()))
     boxes = boxes[chosen].reset_index(drop=True)
     if len(boxes):
-        row_of = pd.Index(entries["name"]).get_indexer(boxes["name"])
-        column_of = pd.Index(_FINDINGS).get_indexer(boxes["finding"])
+        row_of = pd.Index(entries["name"]).get_indexer(pd.Index(boxes["name"]))
+        column_of = pd.Index(_FINDINGS).get_indexer(pd.Index(boxes["finding"]))
         labelled = entries[list(_FINDINGS)].to_numpy()[row_of, column_of] == 1
         ledger.count("boxes of a finding that the image's labels do not name", int((~labelled).sum()))
     return boxes
