@@ -179,7 +179,7 @@ def _with_images(
         for patient, study, file in zip(cases["patient"], cases["study"], cases["file"], strict=True)
     ]
     on_disk = [path is not None and path.is_file() for path in paths]
-    cases = cases.assign(image=[None if path is None else str(path.relative_to(base)) for path in paths])
+    cases = cases.assign(image=["" if path is None else str(path.relative_to(base)) for path in paths])
     ledger.drop("images of the tables that are not on disk", len(on_disk) - sum(on_disk))
     cases = cases[on_disk]
     twice = cases.duplicated(["patient", "study", "file"])
