@@ -170,7 +170,7 @@ def _boxes(objects: pd.DataFrame, images: pd.DataFrame, path: Path, ledger: Ledg
     ledger.drop(f"boxes without an area in their image ({path.name})", int((~inside).sum()))
     corners = pd.DataFrame(np.hstack([low, high]), columns=["x_min", "y_min", "x_max", "y_max"])
     names = objects[["image_id", "finding"]].rename(columns={"image_id": "case"}).reset_index(drop=True)
-    return pd.concat([names, corners], axis=1).loc[inside].reset_index(drop=True)
+    return pd.concat([names, corners], axis=1).iloc[np.flatnonzero(inside)].reset_index(drop=True)
 
 
 CONVERTER = Converter(
