@@ -228,3 +228,42 @@ def test_the_shipped_study_reads_the_archive(write_tree: Callable[..., Any], tmp
     assert len(cohort) == 57
     assert "assessment" not in study.cohort.metadata
     assert (study.student.backbone, study.student.image_size_px) == ("vit_tiny_patch16_224", 224)
+
+
+def test_files_that_cannot_be_read_are_counted_and_break_nothing(
+    convert: Callable[..., Converted], write_tree: Callable[..., Any]
+) -> None:
+    tree = write_tree("cbis_ddsm")
+    jpeg = tree.roots[0] / "jpeg"
+    (full,) = [path for path in jpeg.glob("*/11-1.jpg") if _stands_for(path, "Mass-Training_P_90011_LEFT_CC", tree)]
+    full.write_bytes(b"\xff\xd8\xff cut off")
+    for path in jpeg.glob("*/13-*.jpg"):
+        if _stands_for(path, "Mass-Training_P_90013_LEFT_MLO_1", tree):
+            path.write_bytes(b"")
+    found = convert(tree=tree)
+    assert "P_90011_LEFT_CC" not in found.cases.index
+    assert "P_90013_LEFT_MLO" in found.cases.index
+    assert "P_90013_LEFT_MLO" not in found.rois.index
+    assert found.record["left_out"]["mammograms whose file cannot be read"] == 1
+    assert found.record["left_out"]["abnormalities of these mammograms"] == 2  # and patient 8's
+    assert found.record["left_out"]["abnormalities whose mask file cannot be read (the mammogram stays)"] == 1
+
+
+def _stands_for(path: Path, owner: str, tree: Any) -> bool:
+    with (tree.roots[0] / "csv" / "dicom_info.csv").open(newline="", encoding="utf-8") as file:
+        owners = {row["image_path"]: row["PatientID"] for row in csv.DictReader(file)}
+    return owners[f"CBIS-DDSM/jpeg/{path.parent.name}/{path.name}"] == owner
+
+
+def test_a_path_that_climbs_out_of_the_archive_leads_nowhere(
+    convert: Callable[..., Converted], write_tree: Callable[..., Any]
+) -> None:
+    tree = write_tree("cbis_ddsm")
+    climbing = "Mass-Training_P_90001_LEFT_CC/../../csv/000000.dcm"
+    names = ("image file path", "cropped image file path", "ROI mask file path")
+    table = tree.roots[0] / "csv" / "mass_case_description_train_set.csv"
+    for at in (0, 1):  # both abnormalities of that mammogram
+        _change(table, at, dict.fromkeys(names, climbing))
+    found = convert(tree=tree)
+    assert "P_90001_LEFT_CC" not in found.cases.index
+    assert found.record["left_out"]["mammograms without a file"] == 2
