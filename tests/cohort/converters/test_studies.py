@@ -25,8 +25,39 @@ TINY: Mapping[str, Any] = {
     "execution": {"workers": 1},
 }
 
+STUDIES = Path(__file__).parents[3] / "studies"
+SMALL_VIT = "test_vit"  # timm's own ViT for tests
+
 MAY_HOLD_IDS = {"cases.parquet", "salt.txt"}
 """The converted table itself: paths of the archive's images, and texts, stand there and nowhere else."""
+
+
+@pytest.fixture(scope="module")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """A small ViT and a small BERT on disk, in place of the pretrained ones."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    save_file(timm.create_model(SMALL_VIT, num_classes=0).state_dict(), folder / "vit.safetensors")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *["no", "effusion", "edema"]]
+    (folder / "bert").mkdir()
+    (folder / "bert" / "vocab.txt").write_text("\n".join(words) + "\n")
+    tokenizer = BertTokenizerFast(str(folder / "bert" / "vocab.txt"), model_max_length=64)
+    tokenizer.save_pretrained(folder / "bert")
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder / "bert", safe_serialization=True)
+    return {"vit": folder / "vit.safetensors", "bert": folder / "bert"}
 
 
 def test_a_study_runs_from_the_archive_to_the_report(
@@ -74,3 +105,26 @@ def test_an_archive_without_a_root_is_one_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["run", str(tmp_path / "study.yaml")])
     assert result.exit_code == 2
     assert "give its folder with --root" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["mimic-cxr", "cbis-ddsm"])
+def test_a_shipped_study_runs_with_only_root_and_models_changed(
+    name: str, write_tree: Callable[..., Any], tmp_path: Path, small_models: Mapping[str, Path]
+) -> None:
+    tree = write_tree(name.replace("-", "_"))
+    study = yaml.safe_load((STUDIES / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert study["student"]["pretrained"]
+    study["student"] |= {"backbone": SMALL_VIT, "pretrained": False, "weights": str(small_models["vit"])}
+    if isinstance(study["teach"]["teacher"], dict):
+        assert study["teach"]["teacher"]["model"] == "pubmedbert"
+        study["teach"]["teacher"]["model"] = str(small_models["bert"])
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    roots = [f"--root={root}" for root in tree.roots]
+    result = CliRunner().invoke(
+        app, ["run", str(tmp_path / "study.yaml"), *roots, "--out", str(tmp_path / "r/run"), "-q"]
+    )
+    assert result.exit_code == 0, result.stderr
+    report = (tmp_path / "r" / "run" / "report.html").read_text(encoding="utf-8")
+    assert "IoU" in report
+    for canary in tree.canaries:
+        assert canary not in report
