@@ -48,8 +48,6 @@ def convert(write_tree: Callable[..., Any], tmp_path: Path) -> Callable[..., Con
     """Write a tree (or take one), convert it with ids kept, and return the outcome."""
 
     def run(layout: str = "jpeg", tree: Any = None, by_series: bool = True, **options: Any) -> Converted:
-        if layout != "jpeg":
-            pytest.importorskip("mmpkd.cohort.dicom")
         tree = tree or write_tree("cbis_ddsm", layout=layout, by_series=by_series)
         out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
         return Converted(convert_archive("cbis-ddsm", tree.roots, out, {"identifiers": "kept", **options}).parent)

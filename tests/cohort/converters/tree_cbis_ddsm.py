@@ -80,8 +80,14 @@ def row_of(it: Abnormality) -> dict[str, str]:
     if it.patient == 4:
         crop, mask = f"{crop}\n", f'"{mask}\n"'
     of_kind = {
-        "mass": {"mass shape": "OVAL" if it.number == 1 else "IRREGULAR", "mass margins": "N/A"},
-        "calc": {"calc type": "AMORPHOUS", "calc distribution": "CLUSTERED"},
+        "mass": {
+            "mass shape": "OVAL" if it.number == 1 else "IRREGULAR",
+            "mass margins": "N/A" if it.patient == 1 else ("CIRCUMSCRIBED", "SPICULATED")[it.patient % 2],
+        },
+        "calc": {
+            "calc type": "AMORPHOUS" if it.patient % 4 else "PLEOMORPHIC",
+            "calc distribution": ("CLUSTERED", "LINEAR")[it.patient % 2],
+        },
     }[it.kind]
     return {
         "patient_id": f"P_{90000 + it.patient:05d}",
