@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -60,6 +61,14 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]
     return {"vit": folder / "vit.safetensors", "bert": folder / "bert"}
 
 
+def content_of(path: Path) -> str:
+    """Return a file's content as text, tables and their provenance unpacked."""
+    if path.suffix != ".parquet":
+        return path.read_bytes().decode("latin-1")
+    table = pq.read_table(path)
+    return f"{table.schema.metadata}\n{table.to_pandas().to_csv()}"
+
+
 def test_a_study_runs_from_the_archive_to_the_report(
     tree,
     tmp_path: Path,
@@ -77,7 +86,7 @@ def test_a_study_runs_from_the_archive_to_the_report(
     # canaries: nowhere in what was said, and in no file of the run
     files = [path for path in (tmp_path / "r").rglob("*") if path.is_file() and path.name not in MAY_HOLD_IDS]
     told = {"stdout": result.stdout, "stderr": result.stderr, "log": caplog.text}
-    contents = told | {str(path): path.read_bytes().decode("latin-1") for path in files}
+    contents = told | {str(path): content_of(path) for path in files}
     for name, content in contents.items():
         for canary in tree.canaries:
             assert canary not in content, (name, canary)
