@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class CachedImages:
             file could not be read.
         problems: One sentence for each image that is left out.
         fit: How the originals were fitted to the canvas.
+        steps: By which steps each DICOM file became an image, with blanks between them; empty for other formats. See
+            :class:`~mmpkd.cohort.dicom.DicomImage`.
     """
 
     pixels: UInt8[np.ndarray, "rows channels size size"]
@@ -54,11 +57,16 @@ class CachedImages:
     digests: Shaped[np.ndarray, " paths"]
     problems: list[str]
     fit: Fit
+    steps: Shaped[np.ndarray, " paths"]
 
     @property
     def kept(self) -> Bool[np.ndarray, " paths"]:
         """Whether each path has an image."""
         return self.rows >= 0
+
+    def count_steps(self) -> dict[str, int]:
+        """Return for how many paths each sequence of steps was taken, the most frequent first; {} without DICOM."""
+        return dict(Counter(steps for steps in self.steps if steps).most_common())
 
     def image_set(self) -> ImageSet:
         """Return the images for training; those left out must be dropped (``take(kept)``) before a batch."""
@@ -130,6 +138,7 @@ def cache_images(
         digests=state.digests,
         problems=state.problems(),
         fit=fit,
+        steps=state.steps,
     )
 
 
@@ -141,6 +150,7 @@ class _State:
         self.rows = np.full(len(files), -1, np.int64)
         self.sizes_px = np.zeros((len(files), 2), np.int64)
         self.digests = np.full(len(files), "", dtype=object)
+        self.steps = np.full(len(files), "", dtype=object)
         self._reasons: dict[int, str] = {}
 
     def file(self, position: int) -> Path:
@@ -153,7 +163,9 @@ class _State:
         self.sizes_px[found.position] = found.entry.height, found.entry.width
         self.digests[found.position] = found.entry.digest.hex()
         if found.entry.row < 0:
-            self._reasons[found.position] = found.entry.reason
+            self._reasons[found.position] = found.entry.note
+        else:
+            self.steps[found.position] = found.entry.note
 
     def look_up(self, index: CacheIndex | None, store: Store, positions: Sequence[int]) -> list[int]:
         """Take what the file system and the index know, and return the positions that must be decoded."""

@@ -46,13 +46,16 @@ class FileStamp(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Where content lies: its row and original size, or row -1 and why it is no image."""
+    """Where content lies: its row and original size, or row -1.
+
+    ``note`` says of row -1 why it is no image, and else by which steps a DICOM file became one, blanks between them.
+    """
 
     digest: bytes
     row: int
     height: int
     width: int
-    reason: str = ""
+    note: str = ""
 
 
 class CacheIndex:

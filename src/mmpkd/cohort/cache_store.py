@@ -210,7 +210,7 @@ def _decode_chunk(store: Store, first_row: int, jobs: Sequence[Job]) -> list[Fou
                 if entry is None:
                     fitted = decode_fitted(data, store.size_px, store.channels, store.fit)
                     pixels[row] = fitted.pixels
-                    entry = Entry(digest, row, *fitted.size_px)
+                    entry = Entry(digest, row, *fitted.size_px, " ".join(fitted.steps))
             except BrokenImageError as error:
                 entry = Entry(digest, -1, 0, 0, str(error))
             here[digest] = entry

@@ -1,8 +1,6 @@
 """One image file becomes one uint8 array: as it is, or fitted to the student's canvas.
 
-Reads JPEG, PNG, TIFF, PGM and PPM. Many images, and keeping the result, are `cache`'s work. Another format
-(DICOM) joins by a branch in `_open`, which must return a Pillow image whose size is known and whose pixels
-are not decoded yet.
+Reads JPEG, PNG, TIFF, PGM and PPM, and DICOM through `dicom`. Many images, and keeping the result, are `cache`'s work.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -35,6 +34,7 @@ MAX_BYTES = 2**30
 """The largest file that is read."""
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "PPM")
+_BARE_DICOM = (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # the first tag of a file that is older than the mark
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # orientations in which rows are stored as columns
 _PHOTOMETRIC = 262
@@ -46,10 +46,14 @@ class BrokenImageError(Exception):
 
 
 class Fitted(NamedTuple):
-    """An image on the student's canvas, (channels, size, size), and what it was before, (height, width)."""
+    """An image on the student's canvas, (channels, size, size), and what it was before, (height, width).
+
+    ``steps`` names what was done to a DICOM file's stored values; see :class:`~mmpkd.cohort.dicom.DicomImage`.
+    """
 
     pixels: UInt8[np.ndarray, "channels size size"]
     size_px: tuple[int, int]
+    steps: tuple[str, ...] = ()
 
 
 def check_file(path: Path) -> os.stat_result:
@@ -87,8 +91,10 @@ def read_size(path: Path) -> tuple[int, int]:
         BrokenImageError: As for :func:`decode`, as far as the header tells.
     """
     check_file(path)
-    with _decoder_errors(), path.open("rb") as stream:
-        image = _open(stream)
+    with decoder_errors(), path.open("rb") as stream:
+        if _is_dicom(stream):
+            return _dicom().read_dicom_size(stream)
+        image = _open(stream)[0]
         turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
         return (image.width, image.height) if turned else (image.height, image.width)
 
@@ -112,8 +118,8 @@ def decode(data: bytes, channels: Channels | None = None) -> UInt8[np.ndarray, "
     Raises:
         BrokenImageError: Not an image of a known format, cut off, too large, or several pages.
     """
-    with _decoder_errors():
-        image = _open(io.BytesIO(data))
+    with decoder_errors():
+        image = _open(io.BytesIO(data))[0]
         return np.array(_to_mode(_upright(image), channels, negative=_is_negative(image)))
 
 
@@ -125,8 +131,11 @@ def decode_mask(data: bytes) -> Int[np.ndarray, "height width"]:
     Raises:
         BrokenImageError: As for :func:`decode`.
     """
-    with _decoder_errors():
-        image = _upright(_open(io.BytesIO(data)))
+    with decoder_errors():
+        stream = io.BytesIO(data)
+        if _is_dicom(stream):
+            return _dicom().read_dicom_mask(data)
+        image = _upright(_open(stream)[0])
         if image.mode not in ("1", "L", "P", "I", "F") and not image.mode.startswith("I;16"):
             image = _to_mode(image, 1)
         return np.asarray(image).astype(np.int64)
@@ -143,15 +152,15 @@ def decode_fitted(data: bytes, size_px: int, channels: Channels, fit: Fit) -> Fi
     Raises:
         BrokenImageError: As for :func:`decode`.
     """
-    with _decoder_errors():
-        image = _open(io.BytesIO(data))
+    with decoder_errors():
+        image, steps = _open(io.BytesIO(data))
         negative, upright = _is_negative(image), _is_upright(image)
         if not upright:
             image = _upright(image)
         geometry = Geometry(height=image.height, width=image.width, size_px=size_px, fit=fit)
         extent = _draft(image, geometry, channels) if upright else None
         pixels = _place(_to_mode(image, channels, negative), geometry, extent)
-    return Fitted(pixels, (geometry.height, geometry.width))
+    return Fitted(pixels, (geometry.height, geometry.width), steps)
 
 
 def fit_pixels(
@@ -180,14 +189,28 @@ def to_eight_bits(values: Real[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*sha
     return scaled.astype(np.uint8)
 
 
-def _open(stream: BinaryIO) -> Image.Image:
-    """Read the header only; refuse what must not be decoded."""
-    if stream.read(132)[128:] == b"DICM":
-        raise BrokenImageError("is a DICOM file, which is not read; convert it to PNG or TIFF first")
+def _is_dicom(stream: BinaryIO) -> bool:
+    head = stream.read(132)
+    stream.seek(0)
+    return head[128:] == b"DICM" or (len(head) > 8 and head[:2] in _BARE_DICOM)
+
+
+def _dicom() -> ModuleType:
+    """Return the reader of DICOM, which takes a while to import and most runs do not need."""
+    from mmpkd.cohort import dicom
+
+    return dicom
+
+
+def _open(stream: BinaryIO) -> tuple[Image.Image, tuple[str, ...]]:
+    """Read the header only (of DICOM all), refusing what must not be decoded; return the steps of DICOM, too."""
+    if _is_dicom(stream):
+        decoded = _dicom().read_dicom(stream.read())
+        return Image.fromarray(decoded.pixels), decoded.steps
     try:
         image = Image.open(stream, formats=_FORMATS)
     except UnidentifiedImageError:
-        raise BrokenImageError("is not a JPEG, PNG, TIFF, PGM or PPM image, or its head is broken") from None
+        raise BrokenImageError("is not a JPEG, PNG, TIFF, PGM, PPM or DICOM image, or its head is broken") from None
     except Image.DecompressionBombError:
         raise BrokenImageError(f"is too large; no more than {MAX_PIXELS:,} pixels are read") from None
     width, height = image.size
@@ -196,7 +219,7 @@ def _open(stream: BinaryIO) -> Image.Image:
     pages = getattr(image, "n_frames", 1)
     if pages > 1 and image.format != "MPO":  # an MPO's later pictures are previews of the first
         raise BrokenImageError(f"holds {pages} images; give each its own file")
-    return image
+    return image, ()
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -262,7 +285,7 @@ def _place(
 
 
 @contextlib.contextmanager
-def _decoder_errors() -> Iterator[None]:
+def decoder_errors() -> Iterator[None]:
     """Turn whatever a decoder raises or warns of into one short sentence."""
     try:
         with warnings.catch_warnings():
