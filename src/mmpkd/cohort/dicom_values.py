@@ -103,12 +103,12 @@ def _windowed(values: Float64[np.ndarray, " values"], elements: Dataset) -> Floa
     if function == "SIGMOID":
         return 255 / (1 + np.exp(-4 * (values - center) / width))
     if function == "LINEAR_EXACT":
-        return np.clip(255 * ((values - center) / width + 0.5), 0, 255)
+        return np.clip(255 * (values - (center - width / 2)) / width, 0, 255)
     if function != "LINEAR" or width < 1:
         return None
     if width == 1:
         return np.where(values <= center - 0.5, 0.0, 255.0)
-    return np.clip(255 * ((values - (center - 0.5)) / (width - 1) + 0.5), 0, 255)
+    return np.clip(255 * (values - (center - width / 2)) / (width - 1), 0, 255)
 
 
 def _stretched(
