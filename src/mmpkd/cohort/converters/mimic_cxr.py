@@ -42,8 +42,8 @@ class MimicCxrOptions(ConverterOptions):
         labeller: Whose labels: ``chexpert`` or ``negbio``.
         uncertain: What -1 becomes: ``missing`` (masked out of the hard loss), 1 or 0; or finding -> one of these,
             ``default`` for the others.
-        blank: What a finding that the report does not mention becomes, likewise. By default 0, as CheXpert's authors
-            train: reports seldom name what is not there.
+        blank: What a finding that the report does not mention becomes, likewise. By default 0, as is usual with
+            these labels: reports seldom name what is not there.
         sections: Of the reports, in this order; ``null`` keeps whole reports.
         zones: Whose zones to read, where CheXmask or Chest ImaGenome lie in the roots: those of the ``test`` images,
             on which maps are scored, of ``all`` (hours for CheXmask), or ``none``.

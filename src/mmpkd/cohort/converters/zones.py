@@ -170,10 +170,12 @@ def _down_columns(
     """Return COCO's run lengths, which go down columns; only the rows and columns of the box are drawn."""
     left, top, right, bottom = box
     height, width = size_px
-    edges = np.zeros((bottom - top) * width + 1, np.int32)
-    np.add.at(edges, starts - top * width, 1)
-    np.add.at(edges, ends - top * width, -1)
-    inside = (np.cumsum(edges[:-1]) > 0).reshape(bottom - top, width)[:, left:right]
+    # Places in the box alone: a run that goes on in the next row makes the box as wide as the image.
+    first = (starts // width - top) * (right - left) + starts % width - left
+    edges = np.zeros((bottom - top) * (right - left) + 1, np.int32)
+    np.add.at(edges, first, 1)
+    np.add.at(edges, first + ends - starts, -1)
+    inside = (np.cumsum(edges[:-1], dtype=np.int32) > 0).reshape(bottom - top, right - left)
     padded = np.zeros((right - left, bottom - top + 2), np.int8)
     padded[:, 1:-1] = inside.T
     steps = np.diff(padded, axis=1)
