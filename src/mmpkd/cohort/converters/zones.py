@@ -62,10 +62,9 @@ def read_chexmask(path: Path, sizes_px: Sizes, ledger: Ledger) -> Iterator[pd.Da
             seen.add(image)
             height, width = (_number(entry[name], f"{where}, column {name!r}") for name in usable[2:4])
             dice = _number(entry[usable[1]] or "nan", f"{where}, column {usable[1]!r}")
-            size = (height, width)
             if not dice >= LEAST_DICE:
                 left["dice"] += 1
-            elif size != sizes_px[image]:
+            elif [height, width] != list(sizes_px[image]):
                 left["size"] += 1
             else:
                 for column, zone in _MASKS.items():
