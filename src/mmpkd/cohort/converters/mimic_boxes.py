@@ -49,7 +49,9 @@ def take_boxes(roots: Roots, images: pd.DataFrame, findings: Sequence[str], ledg
     ledger.drop("boxes of another image size than the metadata's", int((~same).sum()))
     chosen = boxes["finding"].isin(findings).to_numpy()
     ledger.drop("boxes of findings that are not chosen", int((same & ~chosen).sum()))
-    ledger.note("Every patient with an image in MS-CXR, whatever the finding, is a test patient: none is trained on.")
+    ledger.note(
+        "Every patient with a box on an image of the cohort, whatever its finding, is a test patient and not trained on."
+    )
     return boxes[same & chosen].reset_index(drop=True)
 
 
