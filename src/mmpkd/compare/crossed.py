@@ -1,0 +1,81 @@
+"""Few seeds over the same patients: an interval whose seed part is neither shrunk nor taken for known.
+
+Redrawing S seeds with replacement understates their variance by (S - 1) / S, and a percentile interval then treats it
+as known, where it rests on S - 1 degrees of freedom. With 3 to 5 seeds and a statistic that varies between seeds as
+maps do, that leaves the hierarchical bootstrap too narrow; here is the remedy, from the same draws of patients.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import t
+
+from mmpkd.compare.intervals import MIN_DEFINED_SHARE, Interval
+from mmpkd.errors import InputError
+
+
+class Crossed(NamedTuple):
+    """A mean over seeds with its standard error over other patients and other seeds; NaN where undefined.
+
+    ``df`` are its effective degrees of freedom: what :func:`mmpkd.compare.equivalence.tost` takes.
+    """
+
+    estimate: float
+    standard_error: float
+    df: float
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """Return the estimate with ``estimate ± t SE``."""
+        if not 0 < level < 1:
+            raise InputError(f"an interval's level is between 0 and 1, not {level:g}; 0.95 is usual.")
+        width = float(t.ppf((1 + level) / 2, self.df)) * self.standard_error
+        return Interval(self.estimate, self.estimate - width, self.estimate + width)
+
+    def p(self, null: float = 0.0) -> float:
+        """Return the two-sided p-value against ``null``; NaN where nothing varied."""
+        if not self.standard_error > 0:
+            return float("nan")
+        return float(2 * t.sf(abs(self.estimate - null) / self.standard_error, self.df))
+
+
+def seeds_by_patients(draws: Float[np.ndarray, "seeds draws"], patients: int) -> Crossed:
+    r"""Return the mean over seeds, its standard error and degrees of freedom, seeds and patients both random.
+
+    .. math:: SE^2 = \frac{s^2}{S} + \max(c, 0), \qquad
+              df = \frac{SE^4}{(s^2 / S)^2 / (S - 1) + \max(c, 0)^2 / (n - 1)}
+
+    with :math:`s^2` the variance between the seeds' values on the sample, and c the mean covariance of two different
+    seeds over the draws of n patients (times n / (n - 1)): what patients give to all seeds alike. What a seed makes
+    of a patient is in :math:`s^2` already and not counted twice.
+
+    Args:
+        draws: One statistic of each seed under shared draws of patients (:mod:`mmpkd.compare.resample`), the sample
+            first: an arm's, or the difference of two arms trained from the same seeds. Draws undefined in any seed
+            are left out, up to a tenth.
+        patients: How many patients were redrawn.
+
+    Returns:
+        With one seed the standard error over patients alone, for this student and no other.
+
+    Source: Hillis 2007, Statistics in Medicine 26:596 (after Obuchowski and Rockette 1995), one treatment, readers
+    being seeds; the covariance by bootstrap. The term of n in df is ours (Satterthwaite), for few patients.
+    """
+    if patients < 2:
+        raise InputError(f"an interval over patients needs at least two, not {patients}.")
+    seeds = len(draws)
+    sample, replicates = draws[:, 0], draws[:, 1:]
+    estimate = float(sample.mean()) if seeds else float("nan")
+    defined = replicates[:, ~np.isnan(replicates).any(axis=0)]
+    if np.isnan(estimate) or defined.shape[1] < max(2, MIN_DEFINED_SHARE * replicates.shape[1]):
+        return Crossed(estimate, float("nan"), float("nan"))
+    covariance = np.atleast_2d(np.cov(defined)) * patients / (patients - 1)
+    if seeds == 1:
+        return Crossed(estimate, float(np.sqrt(covariance[0, 0])), float(patients - 1))
+    shared = max(0.0, float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1))))
+    own = float(sample.var(ddof=1)) / seeds
+    variance = own + shared
+    uncertain = own**2 / (seeds - 1) + shared**2 / (patients - 1)
+    return Crossed(estimate, float(np.sqrt(variance)), variance**2 / uncertain if uncertain > 0 else float("nan"))
