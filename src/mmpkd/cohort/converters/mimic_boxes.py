@@ -50,7 +50,7 @@ def take_boxes(roots: Roots, images: pd.DataFrame, findings: Sequence[str], ledg
     chosen = boxes["finding"].isin(findings).to_numpy()
     ledger.drop("boxes of findings that are not chosen", int((same & ~chosen).sum()))
     ledger.note(
-        "Every patient with a box on an image of the cohort, whatever its finding, is a test patient and not trained on."
+        "Every patient with a box on an image of the cohort, of any finding, is a test patient and not trained on."
     )
     return boxes[same & chosen].reset_index(drop=True)
 
