@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from mmpkd.attribute.attribute import explain
 from mmpkd.distil.checkpoint import save_student
@@ -60,3 +62,23 @@ def test_a_method_that_says_nothing_about_the_student_is_refused_before_any_imag
         predict_files(tmp_path / "student", [tmp_path / "absent.png"], tmp_path / "maps", method="patch")
     with pytest.raises(InputError, match="there is no such file"):
         predict_files(tmp_path / "student", [tmp_path / "absent.png"])
+
+
+def test_a_dicom_file_is_predicted_as_the_same_pixels_in_a_png(
+    student: Student, pictures: list[Path], tmp_path: Path
+) -> None:
+    pixels = np.asarray(Image.open(pictures[1]))
+    header = FileDataset(str(tmp_path / "film"), {}, preamble=b"\0" * 128)
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.PatientName = "CANARY^NAME"
+    header.Rows, header.Columns = pixels.shape
+    header.SamplesPerPixel, header.PhotometricInterpretation, header.PixelRepresentation = 1, "MONOCHROME1", 0
+    header.BitsAllocated = header.BitsStored = 8
+    header.HighBit = 7
+    header.PixelData = (255 - pixels).tobytes()  # stored white as 0
+    header.save_as(tmp_path / "film", enforce_file_format=False)
+    table = predict_files(tmp_path / "student", [pictures[1], tmp_path / "film"], tmp_path / "maps")
+    assert table.loc[0, "nodule"] == table.loc[1, "nodule"]
+    first, second = (np.load(tmp_path / "maps" / f"{name}-nodule.npy") for name in ("picture-1", "film"))
+    np.testing.assert_array_equal(first, second)

@@ -102,6 +102,8 @@ def test_the_lines_align_and_hold_the_numbers():
 
 
 def test_lines_without_extras_and_with_warnings():
-    text = format_summary({**summarise(cohort()), "warnings": ["Mind this."]})
+    steps = {"rescale, window": 1200, "stretch, inverted": 3}
+    text = format_summary({**summarise(cohort()), "warnings": ["Mind this."], "image_steps": steps})
+    assert "  DICOM, rescale, window: 1,200" in text
     assert "  text: none\n  metadata: none\n  ROIs: none" in text
     assert text.endswith("1 warning:\n  - Mind this.")

@@ -131,6 +131,8 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         lines.append("  ROIs: none")
     if sizes:
         lines.append(f"  image sizes: {sizes['smallest']} to {sizes['largest']} px (height x width)")
+    steps = (summary.get("image_steps") or {}).items()
+    lines += [f"  DICOM, {names}: {number:,}" for names, number in steps]
     warnings = summary.get("warnings") or []
     count = f"{len(warnings)} warning" + ("s" if len(warnings) != 1 else "")
     return "\n".join([*lines, "", count + (":" if warnings else "."), *(f"  - {warning}" for warning in warnings)])

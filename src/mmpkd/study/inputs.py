@@ -71,7 +71,10 @@ def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Pro
     warnings += find_leaks(cohort, cached.digests[cached.kept].tolist())
     low, high = images.sizes_px.min(0), images.sizes_px.max(0)
     sizes = {"smallest": f"{low[0]} x {low[1]}", "largest": f"{high[0]} x {high[1]}"}
-    summary = {**summarise(cohort), "image_sizes_px": sizes, "warnings": warnings}
+    summary: dict[str, object] = {**summarise(cohort), "image_sizes_px": sizes}
+    if steps := cached.count_steps():
+        summary["image_steps"] = steps
+    summary["warnings"] = warnings
     return StudyInputs(cohort, images, tuple(warnings), summary)
 
 
