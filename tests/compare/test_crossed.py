@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from mmpkd.compare.crossed import Crossed, seeds_by_patients
+from mmpkd.compare.crossed import Crossed, combine_seeds, seeds_by_patients
 from mmpkd.compare.intervals import mean_over_seeds, percentile_interval
-from mmpkd.compare.resample import draw_counts, mean_draws
+from mmpkd.compare.resample import discrimination_draws, draw_counts, mean_draws
+from mmpkd.compare.structural import auroc_covariance
 from mmpkd.errors import InputError
 
 NAN = float("nan")
@@ -49,6 +50,21 @@ def test_undefined_draws_are_left_out_up_to_a_tenth() -> None:
     assert np.isnan(seeds_by_patients(draws, 9).interval()[1:]).all()
 
 
+def test_delongs_covariance_gives_what_the_draws_give() -> None:
+    rng = np.random.default_rng(2)
+    labels = (rng.random(150) < 0.4).astype(float)
+    shared = rng.normal(size=(150, 1))
+    scores = labels[:, None] * [1.0, 1.2, 0.8] + shared + 0.5 * rng.normal(size=(150, 3))
+    aurocs = auroc_covariance(scores, labels)
+    analytic = combine_seeds(aurocs.auroc, aurocs.covariance, 150)
+    counts = draw_counts(150, 4000, rng)
+    draws = discrimination_draws(scores, np.repeat(labels[:, None], 3, axis=1), np.arange(150), counts)[0]
+    drawn = seeds_by_patients(draws, 150)
+    assert analytic.estimate == pytest.approx(drawn.estimate, abs=1e-12)
+    assert analytic.standard_error == pytest.approx(drawn.standard_error, rel=0.05)
+    assert np.isnan(combine_seeds(aurocs.auroc, np.full((3, 3), NAN), 150).standard_error)
+
+
 def test_nothing_varying_has_no_p() -> None:
     assert np.isnan(seeds_by_patients(np.ones((3, 5)), 4).p())
 
@@ -67,7 +83,7 @@ def test_three_seeds_that_vary_are_covered_where_percentiles_are_not() -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(InputError, match="at least two, not 1"):
+    with pytest.raises(InputError, match="at least two patients and one seed, not 1"):
         seeds_by_patients(np.zeros((2, 5)), 1)
     with pytest.raises(InputError, match="between 0 and 1"):
         Crossed(0.0, 1.0, 4.0).interval(95.0)

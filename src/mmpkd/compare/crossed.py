@@ -2,7 +2,8 @@
 
 Redrawing S seeds with replacement understates their variance by (S - 1) / S, and a percentile interval then treats it
 as known, where it rests on S - 1 degrees of freedom. With 3 to 5 seeds and a statistic that varies between seeds as
-maps do, that leaves the hierarchical bootstrap too narrow; here is the remedy, from the same draws of patients.
+maps do, that leaves the hierarchical bootstrap too narrow; here is the remedy, from the same draws of patients
+or from DeLong's covariance.
 """
 
 from __future__ import annotations
@@ -42,40 +43,57 @@ class Crossed(NamedTuple):
 
 
 def seeds_by_patients(draws: Float[np.ndarray, "seeds draws"], patients: int) -> Crossed:
+    """Return the mean over seeds, its standard error and degrees of freedom, from bootstrap draws of the patients.
+
+    Args:
+        draws: One statistic of each seed under shared draws of patients (:mod:`mmpkd.compare.resample`), the sample
+            first: an arm's, or the difference of two arms trained from the same seeds. Draws undefined in any seed
+            are left out, up to a tenth; with more of them the standard error is NaN.
+        patients: How many patients were redrawn.
+
+    Source: see :func:`combine_seeds`; the covariance is the draws', times n / (n - 1) for n patients.
+    """
+    sample, replicates = draws[:, 0], draws[:, 1:]
+    defined = replicates[:, ~np.isnan(replicates).any(axis=0)]
+    if defined.shape[1] < max(2, MIN_DEFINED_SHARE * replicates.shape[1]):
+        return Crossed(float(sample.mean()), float("nan"), float("nan"))
+    return combine_seeds(sample, np.atleast_2d(np.cov(defined)) * patients / max(patients - 1, 1), patients)
+
+
+def combine_seeds(
+    values: Float[np.ndarray, " seeds"], covariance: Float[np.ndarray, "seeds seeds"], patients: int
+) -> Crossed:
     r"""Return the mean over seeds, its standard error and degrees of freedom, seeds and patients both random.
 
     .. math:: SE^2 = \frac{s^2}{S} + \max(c, 0), \qquad
               df = \frac{SE^4}{(s^2 / S)^2 / (S - 1) + \max(c, 0)^2 / (n - 1)}
 
     with :math:`s^2` the variance between the seeds' values on the sample, and c the mean covariance of two different
-    seeds over the draws of n patients (times n / (n - 1)): what patients give to all seeds alike. What a seed makes
-    of a patient is in :math:`s^2` already and not counted twice.
+    seeds over patients: what patients give to all seeds alike. What a seed makes of a patient is in :math:`s^2`
+    already and not counted twice.
 
     Args:
-        draws: One statistic of each seed under shared draws of patients (:mod:`mmpkd.compare.resample`), the sample
-            first: an arm's, or the difference of two arms trained from the same seeds. Draws undefined in any seed
-            are left out, up to a tenth.
-        patients: How many patients were redrawn.
+        values: One statistic of each seed: an arm's, or the difference of two arms trained from the same seeds.
+        covariance: Over patients, as AUROCs have from :func:`mmpkd.compare.structural.auroc_covariance` (for a
+            difference of arms, L C L' with L = [I, -I]).
+        patients: Number of patients n behind it.
 
     Returns:
         With one seed the standard error over patients alone, for this student and no other.
 
     Source: Hillis 2007, Statistics in Medicine 26:596 (after Obuchowski and Rockette 1995), one treatment, readers
-    being seeds; the covariance by bootstrap. The term of n in df is ours (Satterthwaite), for few patients.
+    being seeds. The term of n in df is ours (Satterthwaite), for few patients.
     """
-    if patients < 2:
-        raise InputError(f"an interval over patients needs at least two, not {patients}.")
-    seeds = len(draws)
-    sample, replicates = draws[:, 0], draws[:, 1:]
-    estimate = float(sample.mean()) if seeds else float("nan")
-    defined = replicates[:, ~np.isnan(replicates).any(axis=0)]
-    if np.isnan(estimate) or defined.shape[1] < max(2, MIN_DEFINED_SHARE * replicates.shape[1]):
+    seeds = len(values)
+    if patients < 2 or seeds < 1:
+        raise InputError(f"an interval needs at least two patients and one seed, not {patients} and {seeds}.")
+    estimate = float(values.mean())
+    if np.isnan(estimate) or np.isnan(covariance).any():
         return Crossed(estimate, float("nan"), float("nan"))
-    covariance = np.atleast_2d(np.cov(defined)) * patients / (patients - 1)
     if seeds == 1:
         return Crossed(estimate, float(np.sqrt(covariance[0, 0])), float(patients - 1))
     shared = max(0.0, float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1))))
-    own = float(sample.var(ddof=1)) / seeds
+    own = float(values.var(ddof=1)) / seeds
     variance = own + shared
     uncertain = own**2 / (seeds - 1) + shared**2 / (patients - 1)
     return Crossed(estimate, float(np.sqrt(variance)), variance**2 / uncertain if uncertain > 0 else float("nan"))
