@@ -14,12 +14,13 @@ import pandas as pd
 from pydantic import Field, ValidationInfo, field_validator
 
 from mmpkd.cohort.converters.chexlocalize_masks import read_masks
-from mmpkd.cohort.converters.chexpert_labels import DEFAULT, Policy, read_chexpert
+from mmpkd.cohort.converters.chexpert_labels import read_chexpert
 from mmpkd.cohort.converters.contract import Converter, ConverterOptions
+from mmpkd.cohort.converters.label_policy import Policy, check_policy
 from mmpkd.cohort.converters.ledger import Ledger
 from mmpkd.cohort.converters.roots import Roots
 from mmpkd.cohort.converters.writer import CASES, ROIS, CohortWriter
-from mmpkd.errors import InputError, did_you_mean
+from mmpkd.errors import InputError
 
 Finding = Literal[
     "Enlarged Cardiomediastinum",
@@ -64,11 +65,7 @@ class CheXlocalizeOptions(ConverterOptions):
     @field_validator("uncertain", "blank")
     @classmethod
     def _names_findings(cls, policy: Policy, info: ValidationInfo) -> Policy:
-        known = (*_FINDINGS, DEFAULT)
-        for name in policy if isinstance(policy, dict) else ():
-            if name not in known:
-                raise ValueError(f"there is no finding {name!r}{did_you_mean(name, known)}")
-        return policy
+        return check_policy(policy, _FINDINGS)
 
 
 def _convert(roots: Roots, options: CheXlocalizeOptions, writer: CohortWriter) -> Mapping[str, Any]:

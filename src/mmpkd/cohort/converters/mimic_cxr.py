@@ -15,9 +15,9 @@ import pandas as pd
 from pydantic import Field, ValidationInfo, field_validator
 
 from mmpkd.cohort.converters import mimic_boxes, mimic_files, mimic_tables
-from mmpkd.cohort.converters.chexpert_labels import DEFAULT, Policy
 from mmpkd.cohort.converters.contract import Converter, ConverterOptions
 from mmpkd.cohort.converters.imagenome import find_imagenome, read_imagenome
+from mmpkd.cohort.converters.label_policy import Policy, check_policy
 from mmpkd.cohort.converters.ledger import Ledger
 from mmpkd.cohort.converters.mimic_boxes import CORNERS
 from mmpkd.cohort.converters.mimic_reports import ReportReader
@@ -26,7 +26,6 @@ from mmpkd.cohort.converters.ms_cxr import FINDINGS as FINDINGS_OF_BOXES
 from mmpkd.cohort.converters.roots import Roots
 from mmpkd.cohort.converters.writer import CASES, ROIS, CohortWriter
 from mmpkd.cohort.converters.zones import find_chexmask, read_chexmask
-from mmpkd.errors import did_you_mean
 
 _FINDINGS: tuple[Finding, ...] = get_args(Finding)
 _WITH_BOXES = tuple(finding for finding in _FINDINGS if finding in FINDINGS_OF_BOXES)
@@ -60,11 +59,7 @@ class MimicCxrOptions(ConverterOptions):
     @field_validator("uncertain", "blank")
     @classmethod
     def _names_findings(cls, policy: Policy, info: ValidationInfo) -> Policy:
-        known = (*_FINDINGS, DEFAULT)
-        for name in policy if isinstance(policy, dict) else ():
-            if name not in known:
-                raise ValueError(f"there is no finding {name!r}{did_you_mean(name, known)}")
-        return policy
+        return check_policy(policy, _FINDINGS)
 
 
 def _convert(roots: Roots, options: MimicCxrOptions, writer: CohortWriter) -> Mapping[str, Any]:

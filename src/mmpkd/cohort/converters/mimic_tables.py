@@ -8,13 +8,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from mmpkd.cohort.converters.archive_table import need_columns, need_unique, read_numbers
-from mmpkd.cohort.converters.chexpert_labels import DEFAULT, Policy
+from mmpkd.cohort.converters.label_policy import Policy, column_of, meaning_of, read_labels
 from mmpkd.cohort.converters.ledger import Ledger
 from mmpkd.cohort.problems import Problems
-from mmpkd.cohort.table import Table, is_missing, read_table_file
+from mmpkd.cohort.table import Table, read_table_file
 from mmpkd.errors import InputError, did_you_mean
 
 Finding = Literal[
@@ -34,7 +33,6 @@ Finding = Literal[
     "Support Devices",
 ]
 
-OTHER_NAMES = {"Lung Opacity": "Airspace Opacity"}  # CheXpert's name and that of the radiologists' tables
 _SPLITS = {"train": "train", "validate": "val", "test": "test"}
 _NUMBER = r"\d{1,12}"
 _IMAGE = r"[0-9A-Za-z][0-9A-Za-z_.-]*"  # what may become the name of a file
@@ -110,12 +108,12 @@ def read_study_labels(path: Path, findings: Sequence[str], uncertain: Policy, bl
         InputError: Every bad row, and every finding without a column.
     """
     table = read_table_file(path, path.name)
-    names = {finding: _column_of(finding, table) for finding in findings}
+    names = {finding: column_of(finding, table) for finding in findings}
     need_columns(table, ("study_id", *names.values()))
     problems = Problems()
     need_unique(table, "study_id", problems)
     labels = {
-        finding: _read_labels(table, column, meaning_of(uncertain, finding), meaning_of(blank, finding), problems)
+        finding: read_labels(table, column, meaning_of(uncertain, finding), meaning_of(blank, finding), problems)
         for finding, column in names.items()
     }
     problems.raise_any()
@@ -125,33 +123,7 @@ def read_study_labels(path: Path, findings: Sequence[str], uncertain: Policy, bl
 def findings_of(path: Path, findings: Sequence[str]) -> list[str]:
     """Return those findings that a small table has a column for."""
     table = read_table_file(path, path.name)
-    return [finding for finding in findings if _column_of(finding, table) in table.cells.columns]
-
-
-def meaning_of(policy: Policy, finding: str) -> float:
-    """Return what a policy says of a finding: 1, 0, or NaN for missing."""
-    meaning = policy.get(finding, policy.get(DEFAULT, "missing")) if isinstance(policy, dict) else policy
-    return np.nan if meaning == "missing" else float(meaning)
-
-
-def _column_of(finding: str, table: Table) -> str:
-    other = OTHER_NAMES.get(finding, finding)
-    return other if finding not in table.cells.columns and other in table.cells.columns else finding
-
-
-def _read_labels(
-    table: Table, column: str, uncertain: float, blank: float, problems: Problems
-) -> Float[np.ndarray, " rows"]:
-    values = table.column(column)
-    codes, distinct = pd.factorize(values)
-    absent = is_missing(pd.Series(distinct, dtype=str))
-    numbers = pd.to_numeric(pd.Series(distinct, dtype=str), errors="coerce").to_numpy(float, na_value=np.nan)
-    problems.add_rows(
-        np.flatnonzero((~np.isin(numbers, [1, 0, -1]) & ~absent)[codes]),
-        lambda i: f"{table.place(i, column)}: {values.iloc[i][:20]!r} is no label; write 1.0, 0.0, -1.0 or nothing.",
-    )
-    meanings = np.where(absent, blank, np.where(numbers == -1, uncertain, numbers))
-    return meanings[codes]
+    return [finding for finding in findings if column_of(finding, table) in table.cells.columns]
 
 
 def _need_form(table: Table, column: str, form: str, problems: Problems) -> None:
