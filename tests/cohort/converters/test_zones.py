@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 
+from mmpkd.cohort.converters.convert import convert_archive
 from mmpkd.cohort.converters.imagenome import find_imagenome, read_imagenome
 from mmpkd.cohort.converters.ledger import Ledger
 from mmpkd.cohort.converters.roots import Roots
 from mmpkd.cohort.converters.zones import COLUMNS, find_chexmask, read_chexmask
+from mmpkd.cohort.images import read_size
 from mmpkd.cohort.rle import decode_rle
 from mmpkd.errors import InputError
 
@@ -199,3 +203,44 @@ def test_boxes_are_in_original_pixels_with_what_the_report_finds_there(zipped: b
 def test_a_document_that_is_no_scene_graph_is_one_sentence(content: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"^scene_graph.zip, {message}"):
         list(read_imagenome(graphs(tmp_path, True, content), {"a": SIZE}, Ledger()))
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "ids", "listed"),
+    [
+        ("nih_chestxray14", "ChestX-Ray8.csv", "Image Index", lambda case: case),
+        ("chexlocalize", "CheXpert.csv", "Path", lambda case: f"CheXpert-v1.0/valid/{case.replace('_', '/', 2)}.jpg"),
+    ],
+)
+def test_masks_of_other_archives_become_zones_of_the_images_that_are_scored(
+    name: str,
+    table: str,
+    ids: str,
+    listed: Callable[[str], str],
+    write_tree: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    tree = write_tree(name)
+
+    def convert(out: str) -> Path:
+        options = {**tree.options, "identifiers": "kept"}
+        return convert_archive(tree.archive, [*tree.roots, tmp_path / "masks"], tmp_path / out, options).parent
+
+    (tmp_path / "masks").mkdir()
+    plain = convert("plain")
+    cases = pd.read_parquet(plain / "cases.parquet").set_index("case")
+    assert not (plain / "zones.parquet").exists()
+    base = Path(yaml.safe_load((plain / "cohort.yaml").read_text())["image_root"])
+    test = cases.index[cases["split"] == "test"][0]
+    train = cases.index[cases["split"] == "train"][0]
+    height, width = read_size(base / cases.loc[test, "image"])
+    lung = np.zeros((height, width), bool)
+    lung[3:9, 2:5] = True
+    row = {"Left Lung": runs_of(lung), "Right Lung": "", "Heart": "1 2", "Height": height, "Width": width}
+    written = write_masks(tmp_path / "masks", *({"id": listed(case), **row} for case in (test, train)), ids=ids)
+    written.rename(tmp_path / "masks" / table)
+    zones = pd.read_parquet(convert("zoned") / "zones.parquet")
+    assert set(zones["case"]) == {test}
+    assert zones["zone"].tolist() == ["left lung", "heart"]
+    assert zones.iloc[0][["x_min", "y_min", "x_max", "y_max"]].astype(int).tolist() == [2, 3, 5, 9]
+    assert (decode_rle(zones.iloc[0]["rle"], (height, width)) == lung).all()

@@ -20,6 +20,7 @@ from mmpkd.cohort.converters.label_policy import Policy, check_policy
 from mmpkd.cohort.converters.ledger import Ledger
 from mmpkd.cohort.converters.roots import Roots
 from mmpkd.cohort.converters.writer import CASES, ROIS, CohortWriter
+from mmpkd.cohort.converters.zones import write_chexmask
 from mmpkd.errors import InputError
 
 Finding = Literal[
@@ -40,6 +41,7 @@ _TABLES = {
     "val": ("val_labels.csv", "valid.csv", "val.csv"),
     "train": ("train.csv",),
 }
+_CHEXMASK = ("CheXpert.csv", "CheXpert.csv.gz")
 _METADATA = {"age": "number", "sex": "category", "view": "category"}
 
 
@@ -102,6 +104,10 @@ def _convert(roots: Roots, options: CheXlocalizeOptions, writer: CohortWriter) -
     if len(masks):
         writer.write_rois(masks.assign(case=writer.pseudonyms("case", masks["key"])).drop(columns="key"))
         described["rois"] = {"table": ROIS, "rle": "rle"}
+    scored = cases[cases["split"] != "train"] if official else cases
+    ids = scored["patient"] + "/" + scored["study"] + "/" + scored["file"]
+    zoned = pd.DataFrame({"id": ids, "key": scored["key"], "image": scored["image"]})
+    write_chexmask(roots, _CHEXMASK, zoned, base, writer, parts=3)
     ledger.note("Masks of the val split are for tuning; localisation is scored on the test split.")
     ledger.note("CheXpert's training labels were mined from reports; those of validation and test are radiologists'.")
     return described

@@ -19,6 +19,7 @@ from mmpkd.cohort.converters.image_index import index_images
 from mmpkd.cohort.converters.ledger import Ledger
 from mmpkd.cohort.converters.roots import Roots
 from mmpkd.cohort.converters.writer import CASES, ROIS, CohortWriter
+from mmpkd.cohort.converters.zones import write_chexmask
 from mmpkd.cohort.images import BrokenImageError, read_size
 from mmpkd.cohort.problems import Problems
 from mmpkd.cohort.table import Table, is_missing
@@ -42,6 +43,7 @@ Finding = Literal[
 ]
 
 _FINDINGS: tuple[Finding, ...] = get_args(Finding)
+_CHEXMASK = ("ChestX-Ray8.csv", "ChestX-Ray8.csv.gz")
 _NO_FINDING = "No Finding"
 _NAMES_OF_BOXES = {"Infiltrate": "Infiltration"}
 _BOX_SIZE_PX = 1024  # all images of the archive; its boxes are in these pixels
@@ -109,6 +111,9 @@ def _convert(roots: Roots, options: NihOptions, writer: CohortWriter) -> Mapping
         rois = boxes[["finding", "x_min", "y_min", "x_max", "y_max"]]
         writer.write_rois(rois.assign(case=writer.pseudonyms("case", boxes["name"])))
         described["rois"] = {"table": ROIS, "boxes": ["x_min", "y_min", "x_max", "y_max"]}
+    tested = entries[entries["split"] == "test"]
+    zoned = pd.DataFrame({"id": tested["name"], "key": tested["name"], "image": tested["image"]})
+    write_chexmask(roots, _CHEXMASK, zoned, base, writer)
     ledger.note("Labels were mined from reports by a program; an image without a finding's name counts as without it.")
     ledger.note("Val is drawn of the official train_val list by patient when the cohort is read.")
     return described

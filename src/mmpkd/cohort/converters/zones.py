@@ -6,8 +6,9 @@ Source: Gaggion et al. 2024, CheXmask, Scientific Data: masks by HybridGNet; tho
 
 from __future__ import annotations
 
+import contextlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from jaxtyping import Int
 
 from mmpkd.cohort.converters.ledger import Ledger
 from mmpkd.cohort.converters.roots import Roots
+from mmpkd.cohort.converters.writer import CohortWriter
+from mmpkd.cohort.images import BrokenImageError, read_size
 from mmpkd.errors import InputError, did_you_mean
 
 COLUMNS = ("image", "zone", "source", "x_min", "y_min", "x_max", "y_max", "rle", "height", "width", "findings")
@@ -35,13 +38,42 @@ def find_chexmask(roots: Roots, *names: str) -> Path | None:
     return roots.find(*(f"OriginalResolution/{name}" for name in names), *names)
 
 
-def read_chexmask(path: Path, sizes_px: Sizes, ledger: Ledger) -> Iterator[pd.DataFrame]:
+def write_chexmask(
+    roots: Roots, names: Sequence[str], images: pd.DataFrame, base: Path, writer: CohortWriter, parts: int = 0
+) -> None:
+    """Write the zones of the images given, if CheXmask's table for the archive lies in the roots.
+
+    Args:
+        roots: Where the table may lie.
+        names: Of the table.
+        images: ``id`` (CheXmask's), ``key`` (of the case) and ``image`` (path below ``base``).
+        base: Folder of the images; their sizes are read from their headers.
+        writer: Of the cohort.
+        parts: As for :func:`read_chexmask`.
+    """
+    path = find_chexmask(roots, *names)
+    if path is None:
+        return
+    sizes_px: dict[str, tuple[int, int]] = {}
+    for name, image in zip(images["id"], images["image"], strict=True):
+        with contextlib.suppress(BrokenImageError):  # the cohort's own reader leaves the case out and tells it
+            sizes_px[name] = read_size(base / image)
+    case_of = dict(zip(images["id"], writer.pseudonyms("case", images["key"]), strict=True))
+    writer.write_zones(
+        part.assign(image=part["image"].map(case_of)).rename(columns={"image": "case"})
+        for part in read_chexmask(path, sizes_px, writer.ledger, parts)
+    )
+    writer.ledger.note("Zones are in pixels of the original image, whose height and width stand beside.")
+
+
+def read_chexmask(path: Path, sizes_px: Sizes, ledger: Ledger, parts: int = 0) -> Iterator[pd.DataFrame]:
     """Yield the zones of wanted images: ``left lung``, ``right lung``, ``heart``, with COCO run lengths and a box.
 
     Args:
         path: CheXmask's CSV. Its column of image ids is called ``dicom_id``, ``Path``, ``image_id``, ... by archive.
         sizes_px: Image id -> height and width of the original image.
         ledger: Told, when all is read, what was left out.
+        parts: Of an id that is a path, the last parts that name the image; 0 for the whole id.
 
     Raises:
         InputError: A missing column, or a row that is no mask.
@@ -51,6 +83,8 @@ def read_chexmask(path: Path, sizes_px: Sizes, ledger: Ledger) -> Iterator[pd.Da
     seen: set[str] = set()
     row = 1
     for chunk in _chunks(path, usable):
+        if parts:
+            chunk[usable[0]] = chunk[usable[0]].str.split("/").str[-parts:].str.join("/")
         chosen = np.flatnonzero(chunk[usable[0]].isin(list(sizes_px)))
         rows: list[dict[str, Any]] = []
         for at in chosen:
