@@ -72,6 +72,10 @@ def test_the_schema_is_json_and_knows_every_part_of_the_study_file():
     schema = json.loads(call("schema").output)
     parts = {"cohort", "teach", "student", "training", "arms", "seeds", "images", "evaluate", "compare", "execution"}
     assert parts <= set(schema["properties"])
+    in_place, archive, path = schema["properties"]["cohort"]["anyOf"]
+    assert "labels" in schema["$defs"][in_place["$ref"].removeprefix("#/$defs/")]["properties"]
+    assert schema["$defs"][archive["$ref"].removeprefix("#/$defs/")]["required"] == ["archive"]
+    assert path["type"] == "string"
 
 
 def test_the_phantom_command_writes_a_cohort_that_check_accepts(tmp_path):

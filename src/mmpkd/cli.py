@@ -212,9 +212,9 @@ def schema() -> None:
     with _told_plainly():
         import json
 
-        from mmpkd.study.settings import StudySettings
+        from mmpkd.study.settings import study_schema
 
-        _print([json.dumps(StudySettings.model_json_schema(), indent=2)])
+        _print([json.dumps(study_schema(), indent=2)])
 
 
 def _step(

@@ -225,6 +225,16 @@ class StudySettings(Settings):
         return self
 
 
+def study_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the study file, each form of ``cohort`` included."""
+    schema = StudySettings.model_json_schema()
+    schema["$defs"]["ArchiveCohort"] = ArchiveCohort.model_json_schema()
+    described = schema["properties"]["cohort"]
+    path = {"type": "string", "description": "Path of the cohort's own YAML, relative to the study file."}
+    schema["properties"]["cohort"] = {"anyOf": [described, {"$ref": "#/$defs/ArchiveCohort"}, path]}
+    return schema
+
+
 def load_study(
     path: Path, root: Path | Sequence[Path] | None = None, cohorts: Path | None = None, progress: Progress = SILENT
 ) -> tuple[StudySettings, Path]:
