@@ -24,7 +24,7 @@ from mmpkd.errors import InputError
 
 Channels = Literal[1, 3]
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Raised whenever the same file would give other pixels; caches of other versions are left alone."""
 
 MAX_PIXELS = 150_000_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,6 +95,31 @@ def test_nothing_is_written_where_a_conversion_fails(archive: Path, tmp_path: Pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["archive"]
 
 
+@pytest.mark.parametrize("inside", ["archive/p10000032/s50414267.txt", None])
+def test_a_file_of_the_archive_that_fails_is_not_named(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str | None
+) -> None:
+    def fail(*_: object) -> np.ndarray:
+        raise OSError(errno.EIO, "Input/output error", None if inside is None else str(tmp_path / inside))
+
+    monkeypatch.setattr(CohortWriter, "pseudonyms", fail)
+    with pytest.raises(InputError) as caught:
+        convert_archive("little", [archive], tmp_path / "out")
+    (sentence,) = caught.value.problems
+    assert sentence == "a file of the archive cannot be read (Input/output error); mend that and convert again."
+    assert [entry.name for entry in tmp_path.iterdir()] == ["archive"]
+
+
+def test_a_full_disk_names_the_cohorts_folder(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(writer: CohortWriter, *_: object) -> np.ndarray:
+        raise OSError(errno.ENOSPC, "No space left on device", str(writer.folder / "cases.parquet"))
+
+    monkeypatch.setattr(CohortWriter, "write_cases", fail)
+    with pytest.raises(InputError, match=r"out: cannot be written \(No space left on device\)"):
+        convert_archive("little", [archive], tmp_path / "out")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["archive"]
+
+
 def test_a_folder_that_holds_something_is_left_alone(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.doc").touch()
@@ -136,6 +163,20 @@ class TestRoots:
     def test_what_is_missing_is_told_with_where_it_was_looked_for(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"holds no split\.csv or split\.csv\.gz"):
             Roots([tmp_path]).need("split.csv", "split.csv.gz")
+
+    def test_a_folder_that_cannot_be_read_is_not_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "Mass-Training_P_00001_LEFT_CC").mkdir()
+        listed = os.scandir
+
+        def refuse(folder: Path) -> object:
+            if folder != tmp_path:
+                raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+            return listed(folder)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(InputError, match="a folder in it cannot be read") as caught:
+            Roots([tmp_path]).find("table.csv")
+        assert "P_00001" not in caught.value.problems[0]
 
     def test_a_root_must_be_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such folder"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -74,15 +76,22 @@ def convert_archive(
         }
         write_json(temporary / RECORD, record)
         write_text(temporary / NOTICE, _notice(converter, settings, writer))
-        out.rmdir() if out.exists() else None
+        if out.exists():
+            out.rmdir()
         temporary.rename(out)
     except OSError as error:
-        raise InputError(
-            f"{error.filename or out}: cannot be read or written ({error.strerror}); mend that and convert again."
-        ) from None
+        raise _explained(error, out, temporary) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out / DESCRIPTION
+
+
+def _explained(error: OSError, out: Path, temporary: Path) -> InputError:
+    """Say what failed; files of the archive are not named, since their paths may hold identifiers."""
+    ours = any(folder in Path(os.fsdecode(error.filename or "")).parents for folder in (out, temporary))
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # an archive is only read, so this is ours, named or not
+    what = f"{out}: cannot be written" if ours or full else "a file of the archive cannot be read"
+    return InputError(f"{what} ({error.strerror or type(error).__name__}); mend that and convert again.")
 
 
 def _options(converter: Converter, name: str, data: Mapping[str, Any]) -> ConverterOptions:

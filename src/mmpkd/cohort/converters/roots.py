@@ -48,8 +48,11 @@ class Roots:
         try:
             with os.scandir(folder) as entries:
                 yield from (folder / entry.name for entry in entries)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be read ({error.strerror}); mend its permissions.") from None
+        except OSError as error:  # the folder is not named: its name may hold an identifier
+            root = next(root for root in self.folders if root == folder or root in folder.parents)
+            raise InputError(
+                f"{root}: a folder in it cannot be read ({error.strerror}); mend the permissions."
+            ) from None
 
     def _skipped(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._skip)
