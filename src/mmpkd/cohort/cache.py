@@ -83,6 +83,7 @@ def cache_images(
     workers: int | None = None,
     progress: Progress = SILENT,
     max_broken_share: float = 0.01,
+    shown: Sequence[str] | None = None,
 ) -> CachedImages:
     """Decode the images that the cache does not have yet, and return all of them.
 
@@ -98,6 +99,7 @@ def cache_images(
         progress: Where to show a bar.
         max_broken_share: Broken or missing images are listed and left out up to this share of all (or 5, if that is
             more, but never all); 1 leaves out any number.
+        shown: What sentences call each image, by default its path.
 
     Raises:
         InputError: A path leaves the root, too many images are broken, or the cache folder cannot be written.
@@ -113,7 +115,7 @@ def cache_images(
     if outside:
         raise InputError(outside)
     store = Store(cache_dir, size_px, channels, fit)
-    state = _State(root, files, paths)
+    state = _State(root, files, paths if shown is None else shown)
     everything = range(len(paths))
     with progress.bar("images", len(paths)) as advance:
         with _explained(cache_dir), open_for_reading(store.index) as index:

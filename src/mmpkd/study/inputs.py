@@ -59,6 +59,8 @@ def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Pro
         cache_dir=study.images.cache or cache_dir,
         progress=progress,
         max_broken_share=study.cohort.max_broken_share,
+        # paths of an archive that stays in place may hold identifiers, where case ids are pseudonyms
+        shown=None if cohort.image_root is None else [f"case {case}" for case in cohort.cases.index],
     )
     warnings = [*read.warnings, *cached.problems]
     cohort = cohort.take(cached.kept)

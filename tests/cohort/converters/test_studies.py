@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,25 @@ def test_a_converted_archive_is_not_converted_again(
     assert made
     assert CliRunner().invoke(app, command).stdout == first.stdout
     assert made == {path: path.stat().st_mtime_ns for path in made}
+
+
+def test_a_broken_image_of_an_archive_goes_by_its_case_not_by_its_path(
+    write_tree: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = write_tree("mimic_cxr")
+    images = sorted(path for root in tree.roots for path in root.rglob("*.jpg"))
+    images[0].write_bytes(images[0].read_bytes()[:200])
+    study = {**TINY, **tree.study, "cohort": {"archive": tree.archive, "options": dict(tree.options)}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    monkeypatch.chdir(tmp_path)
+    roots = [f"--root={root}" for root in tree.roots]
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "study.yaml"), *roots, "-q"])
+    assert result.exit_code == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if "the image" in line and "is left out" in line]
+    assert re.match(r"  - case [0-9a-f]{16}: the image ", line)
+    assert images[0].stem not in result.stdout + result.stderr
+    for canary in tree.canaries:
+        assert canary not in result.stdout + result.stderr
 
 
 def test_an_archive_without_a_root_is_one_sentence(tmp_path: Path) -> None:
