@@ -104,8 +104,10 @@ class TrainingState:
     best: dict[str, Tensor]
     history: list[dict[str, float]]
 
-    def after(self, row: dict[str, float], metric: str, student: nn.Module, keep_last: bool = False) -> TrainingState:
-        """Return the state after one more epoch.
+    def after(
+        self, row: dict[str, float], metric: str, weights: Mapping[str, Tensor], keep_last: bool = False
+    ) -> TrainingState:
+        """Return the state after one more epoch, which ended with these weights.
 
         The latest epoch counts as the best with ``keep_last``, until one has a metric, and among those that reached an
         AUROC of 1: it cannot rise, while the student's probabilities and maps go on getting better.
@@ -114,7 +116,7 @@ class TrainingState:
         before = self.history[self.best_epoch - 1][metric] if self.best_epoch else math.nan
         if not (keep_last or math.isnan(before) or row[metric] > before or row[metric] >= 1.0):
             return TrainingState(epoch, self.best_epoch, self.best, history)
-        best = {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
+        best = {name: value.detach().cpu().clone() for name, value in weights.items()}
         return TrainingState(epoch, epoch, best, history)
 
     def is_done(self, epochs: int, patience: int | None) -> bool:
@@ -123,14 +125,18 @@ class TrainingState:
         return self.epoch >= epochs or stale
 
 
+Moments = Mapping[int, Mapping[str, Tensor]]
+"""AdamW's state: step and moments of each parameter, by its number."""
+
+
 def save_state(
-    folder: Path, fingerprint: str, state: TrainingState, student: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, fingerprint: str, state: TrainingState, weights: Mapping[str, Tensor], moments: Moments
 ) -> None:
     """Write everything that the next epoch depends on, as one file."""
-    tensors = {f"student/{name}": value for name, value in student.state_dict().items()}
+    tensors = {f"student/{name}": value for name, value in weights.items()}
     tensors |= {f"best/{name}": value for name, value in state.best.items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value for name, value in moments.items()}
+    for index, of_one in moments.items():
+        tensors |= {f"optimizer/{index}/{name}": value for name, value in of_one.items()}
     document = {
         "fingerprint": fingerprint,
         "epoch": state.epoch,
@@ -144,6 +150,21 @@ def load_state(
     folder: Path, fingerprint: str, student: nn.Module, optimizer: torch.optim.Optimizer
 ) -> TrainingState | None:
     """Put a saved state back into ``student`` and ``optimizer``; ``None`` where there is none.
+
+    Raises:
+        InputError: The state is of another training, or damaged.
+    """
+    saved = read_state(folder, fingerprint)
+    if saved is None:
+        return None
+    state, weights, moments = saved
+    student.load_state_dict(weights)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return state
+
+
+def read_state(folder: Path, fingerprint: str) -> tuple[TrainingState, dict[str, Tensor], Moments] | None:
+    """Return a saved state with its weights and moments; ``None`` where there is none.
 
     Raises:
         InputError: The state is of another training, or damaged.
@@ -162,14 +183,13 @@ def load_state(
             f"{path}: the checkpoint is of a training with other settings, targets or versions; remove it or "
             "choose another folder."
         )
-    student.load_state_dict(_under("student", tensors))
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _under("optimizer", tensors).items():
         index, _, key = name.partition("/")
         moments.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     history = [{key: math.nan if value is None else value for key, value in row.items()} for row in document["history"]]
-    return TrainingState(document["epoch"], document["best_epoch"], _under("best", tensors), history)
+    state = TrainingState(document["epoch"], document["best_epoch"], _under("best", tensors), history)
+    return state, _under("student", tensors), moments
 
 
 def discard_state(folder: Path) -> None:

@@ -17,26 +17,17 @@ class Criterion:
     """The loss of a batch of training cases, for one value of λ.
 
     Args:
-        targets: What the arm teaches.
-        weights: λ of each finding.
-        temperatures: T of each finding.
-        task: ``multi-label`` or ``multi-class``.
+        exact: Targets and weights of all training cases, in double precision (:func:`epoch_terms`).
         device: Where the student computes.
         processes: How many processes share a batch.
     """
 
     def __init__(
         self,
-        targets: Targets,
-        weights: Float[np.ndarray, " findings"],
-        temperatures: Float[np.ndarray, " findings"],
-        task: Task,
+        exact: objective.Terms,
         device: torch.device,
         processes: int = 1,
     ) -> None:
-        arrays = (targets.hard, targets.soft_logits, weights, temperatures)
-        labels, soft, lam, temper = (torch.tensor(np.asarray(array), dtype=torch.float64) for array in arrays)
-        exact = objective.weigh(labels, soft, lam, temper, targets.objective.preset, task)
         self._terms = exact.to(device, torch.float32)
         self._weight = self._terms.hard_weight + self._terms.soft_weight
         self._mixed: tuple[Tensor, Tensor] | None = None
@@ -69,6 +60,24 @@ class Criterion:
         return torch.stack([parts["hard"], parts["soft"]])
 
 
+def epoch_terms(targets: Targets, findings: tuple[str, ...], task: Task, epoch: int, epochs: int) -> objective.Terms:
+    """Return the targets and weights of both terms in one epoch, in double precision.
+
+    Raises:
+        InputError: λ or T differ by finding where a loss is over classes.
+    """
+    settings = targets.objective
+    if task == "multi-class" and (isinstance(settings.lambda_, dict) or isinstance(settings.temperature, dict)):
+        raise InputError(
+            "objective: a multi-class loss is one number a case, so 'lambda' and 'temperature' cannot differ "
+            "by finding; give one number each."
+        )
+    weights, temperatures = settings.weights(findings, epoch, epochs), settings.temperatures(findings)
+    arrays = (targets.hard, targets.soft_logits, weights, temperatures)
+    labels, soft, lam, temper = (torch.tensor(np.asarray(array), dtype=torch.float64) for array in arrays)
+    return objective.weigh(labels, soft, lam, temper, settings.preset, task)
+
+
 def build_criterion(
     targets: Targets,
     findings: tuple[str, ...],
@@ -78,12 +87,5 @@ def build_criterion(
     device: torch.device,
     processes: int = 1,
 ) -> Criterion:
-    """Return the criterion of one epoch, refusing per-finding λ or T where a loss is over classes."""
-    settings = targets.objective
-    if task == "multi-class" and (isinstance(settings.lambda_, dict) or isinstance(settings.temperature, dict)):
-        raise InputError(
-            "objective: a multi-class loss is one number a case, so 'lambda' and 'temperature' cannot differ "
-            "by finding; give one number each."
-        )
-    weights = settings.weights(findings, epoch, epochs)
-    return Criterion(targets, weights, settings.temperatures(findings), task, device, processes)
+    """Return the criterion of one epoch (:func:`epoch_terms`)."""
+    return Criterion(epoch_terms(targets, findings, task, epoch, epochs), device, processes)

@@ -152,12 +152,14 @@ def _train_epochs(
         while not state.is_done(epochs, run.training.patience):
             row = run.train_epoch(state.epoch)
             row["val_auroc"] = macro_auroc(val_labels, run.predict(val_positions))
-            state = state.after(row, run.training.metric, run.student, run.targets.keep_last_epoch)
+            weights = run.student.state_dict()
+            state = state.after(row, run.training.metric, weights, run.targets.keep_last_epoch)
             advance(1)
             due = time.monotonic() - saved_at >= run.training.checkpoint_every_s
             due = due or state.is_done(epochs, run.training.patience)
             if folder is not None and due and run.accelerator.is_main_process:
-                checkpoint.save_state(folder.checkpoint, fingerprint, state, run.student, run.optimizer)
+                moments = run.optimizer.state_dict()["state"]
+                checkpoint.save_state(folder.checkpoint, fingerprint, state, weights, moments)
                 saved_at = time.monotonic()
     return state
 

@@ -23,6 +23,7 @@ from mmpkd.study.localise import COLUMNS, Target, roi_targets, score_maps
 from mmpkd.study.settings import StudySettings
 
 if TYPE_CHECKING:
+    from mmpkd.distil.loop import TrainedStudent
     from mmpkd.distil.student import Student
 
 
@@ -83,7 +84,6 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
     """Train the student of one arm and seed, or go on with a killed training."""
     if folder.history.is_file():
         return
-    from mmpkd.distil.checkpoint import discard_state, save_student
     from mmpkd.distil.loop import train
     from mmpkd.distil.roi_coverage import roi_coverage
 
@@ -104,6 +104,13 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         task=cohort.task,
         rois=None if cohort.rois is None else partial(roi_coverage, cohort, work.images),
     )
+    keep_student(work, arm, seed, folder, trained)
+
+
+def keep_student(work: CellWork, arm: str, seed: int, folder: CellFolder, trained: TrainedStudent) -> None:
+    """Write a cell's trained student and its history, and remove the checkpoint."""
+    from mmpkd.distil.checkpoint import discard_state, save_student
+
     save_student(trained.student, folder.student, {**work.provenance, "arm": arm, "seed": seed})
     write_table(folder.history, trained.history, work.provenance)
     discard_state(folder.checkpoint)

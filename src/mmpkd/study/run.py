@@ -36,7 +36,7 @@ from mmpkd.study.cell import (
     run_cell,
 )
 from mmpkd.study.checks import check_cell
-from mmpkd.study.execute import Shares, run_jobs, share_machine
+from mmpkd.study.execute import Shares, run_jobs, share_machine, usable_cores
 from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
 from mmpkd.study.preflight import check_names, check_student
 from mmpkd.study.settings import StudySettings
@@ -88,6 +88,16 @@ class StudyRun:
             started = read_json(self.folder.run)
             return Shares(started["workers"], started["threads"])
         return share_machine(self.study.execution, len(self.cells))
+
+    @cached_property
+    def stack(self) -> int:
+        """Most cells that train together in one process; 1 where each trains alone."""
+        import torch
+
+        from mmpkd.study.stacked import stack_size
+
+        on_gpu = self.study.execution.device != "cpu" and torch.cuda.is_available()
+        return stack_size(self.study, torch.device("cuda" if on_gpu else "cpu"))
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -208,8 +218,18 @@ class StudyRun:
         if not missing:
             return
         with self._timed("students"):
+            self._train_stacked(missing)
             jobs = [CellJob(self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in missing]
             run_jobs(jobs, self.shares, "students", self._steps(missing), self.progress)
+
+    def _train_stacked(self, cells: Sequence[tuple[str, int]]) -> None:
+        """Train cells together where the plan says so; their other steps, and all other cells, are left as they are."""
+        if self.stack == 1 or len(cells) == 1:
+            return
+        from mmpkd.study.stacked import StackedJob
+
+        job = StackedJob(self.work, [(arm, seed, self.folder.cell(arm, seed)) for arm, seed in cells], self.stack)
+        run_jobs([job], Shares(1, usable_cores()), "training together", [sum(self._steps(cells))], self.progress)
 
     def step(self, name: str, arms: Sequence[str] = (), seeds: Sequence[int] = ()) -> None:
         """Run one step (``distil``, ``predict``, ``attribute`` or ``evaluate``) of the chosen cells here."""

@@ -124,10 +124,13 @@ class ExecutionSettings(Settings):
 
     Args:
         workers: Cells trained at the same time; ``auto``: one a core without a GPU, one in all with a GPU.
+        stack: Most cells trained together, with a model axis, in one process (:mod:`mmpkd.study.stacked`); 1 trains
+            each alone. ``auto``: on a GPU, as many as fit.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
 
     workers: int | Literal["auto"] = "auto"
+    stack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
