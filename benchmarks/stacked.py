@@ -1,9 +1,9 @@
 """What training students together gains over one after another, on one device, in one run.
 
-    python benchmarks/stacked.py [--model micro|small|tiny|all] [--members 1 4 12] [--steps N] [--repeats N] [--threads N]
+    python benchmarks/stacked.py [--model micro|small|tiny|all] [--members 1 4 12] [--repeats N] [--threads N]
 
-For each size of a stack it prints the throughput (images a second, over all members) as a ratio to the plain loop's, on
-the same random images, each in the same recipe, augmentation included. The first epoch of each training is left out.
+For each size of a stack it prints the throughput (images a second, over all members) as a ratio to the plain loop's,
+on the same random images, each in the same recipe, augmentation included. The first epoch of each training is left out.
 On a GPU the plain loop trains the cells one after another; on a CPU the plan would run one-thread workers instead, so
 start the script with ``--threads 1`` there and compare with the number of cores.
 """
