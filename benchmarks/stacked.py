@@ -38,7 +38,6 @@ class Model:
     name: str
     student: StudentSettings
     batch_size: int
-    precision: str = "auto"
 
 
 MODELS = {
@@ -81,11 +80,6 @@ class EpochClock(Progress):
         return statistics.median(np.diff(self.ends).tolist())
 
 
-def recipe(model: Model, epochs: int) -> TrainingSettings:
-    """Return the default recipe for as many epochs."""
-    return TrainingSettings(epochs=epochs, batch_size=model.batch_size, precision=model.precision)
-
-
 def main() -> None:
     """Print one row a model and size of the stack."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -107,7 +101,7 @@ def main() -> None:
         labels = rng.integers(0, 2, (len(pixels), len(FINDINGS))).astype(float)
         targets = mmpkd(labels, rng.normal(0, 2, labels.shape), ObjectiveSettings(), rng)
         learn, val = np.arange(cases), np.arange(cases, len(pixels))
-        training = recipe(model, options.epochs)
+        training = TrainingSettings(epochs=options.epochs, batch_size=model.batch_size)
         alone, together = [], {count: [] for count in options.members}
         for _ in range(options.repeats):
             clock = EpochClock()

@@ -192,7 +192,7 @@ class _Run:
         self.attention = AttentionCriterion(terms, targets.hard, rois, self.device, self.processes)
         self.model: nn.Module = accelerator.prepare(MappedStudent(student) if terms.names else student)
         self.optimizer = build_optimizer(student, training)
-        self.feed = BatchFeeder(images, self.device, training.batch_size)
+        self.feed = BatchFeeder(images, self.device, training.batch_size, resident=True)
         self.criterion = self._build_criterion(0)
         self.step_loss: Callable[..., tuple[Tensor, Tensor, Tensor]] = self._step_loss
         if training.compile:

@@ -143,7 +143,7 @@ def cross_entropy(
 def count_cells(weight: Float[Tensor, "cases findings"], task: Task) -> Float[Tensor, ""]:
     """Return how many cells (cases in a multi-class cohort) carry any weight; 1 where none does."""
     cells = weight[:, 0] if task == "multi-class" else weight
-    return cells.count_nonzero().clamp_min(1).to(weight.dtype)
+    return (cells != 0).sum().clamp_min(1).to(weight.dtype)
 
 
 def loss(logits: Float[Tensor, "cases findings"], terms: Terms) -> Float[Tensor, ""]:

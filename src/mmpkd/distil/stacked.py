@@ -9,7 +9,7 @@ goes on from the other's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from mmpkd.distil.schedule import learning_rate
 from mmpkd.distil.settings import StudentSettings, TrainingSettings
 from mmpkd.distil.stacked_criterion import StackedTerms
 from mmpkd.distil.stacked_modules import stack_modules
+from mmpkd.distil.stacked_step import StackedStep
 from mmpkd.distil.stacked_weights import StackedWeights
 from mmpkd.distil.student import Student, build_student, explicit_attention
 from mmpkd.distil.validation import macro_auroc
@@ -151,10 +152,8 @@ class _Stack:
         self.states = [self._resume(row) for row in range(len(members))]
         self.active = list(range(len(members)))
         self.failed: set[int] = set()
-        self.feed = BatchFeeder(images, self.device, self.recipe.batch_size * len(members))
-        self.step_loss: Callable[..., tuple[Tensor, Tensor]] = self._step_loss
-        if self.recipe.compile:
-            self.step_loss = torch.compile(self._step_loss)
+        self.feed = BatchFeeder(images, self.device, self.recipe.batch_size * len(members), resident=True)
+        self.step: StackedStep | None = None
 
     def _build(self) -> Student:
         return build_student(self.settings, self.findings, self.task, self.fit)
@@ -210,6 +209,7 @@ class _Stack:
             left = [place for place, member in enumerate(self.active) if member not in done]
             self.active = [self.active[place] for place in left]
             self.weights.keep(left)
+            self.step = None
 
     def _save(self) -> None:
         for place, member in enumerate(self.active):
@@ -233,38 +233,25 @@ class _Stack:
         epochs = [self.states[member].epoch for member in self.active]
         batches = [member.batches(epoch) for member, epoch in zip(active, epochs, strict=True)]
         steps = len(batches[0])
-        rates = [
-            [member.rate(epoch * steps + step, steps) for member, epoch in zip(active, epochs, strict=True)]
-            for step in range(steps)
-        ]
-        on_device = torch.tensor(rates, device=self.device)
-        norms = torch.tensor([m.training.clip_norm or torch.inf for m in active], device=self.device)
-        terms = self._terms(active, epochs)
+        each = list(zip(active, epochs, strict=True))
+        rates = np.array(
+            [[member.rate(epoch * steps + step, steps) for member, epoch in each] for step in range(steps)]
+        )
+        planned = self.weights.plan(rates)
+        train_step = self._prepared(active, epochs)
         total = torch.zeros(len(active), device=self.device)
         parts: list[Tensor] = []
         for step, (images, rows) in enumerate(self._load(active, epochs, batches)):
-            losses, logits = self.step_loss(images, terms.take(rows))
-            losses.sum().backward()
-            if norms.isfinite().any():
-                self.weights.clip(norms)
-            self.weights.step(on_device[step])
-            with torch.no_grad():
-                total += losses
-                if step % self.recipe.log_every == 0 or step == steps - 1:
-                    parts.append(terms.take(rows).parts(logits))
+            losses, logits = train_step(images, rows, planned[step])
+            total += losses
+            if step % self.recipe.log_every == 0 or step == steps - 1:
+                parts.append(train_step.terms.take(rows).parts(logits))
         means = torch.cat([(total / steps).unsqueeze(0), torch.stack(parts).nanmean(0).T]).T.tolist()
         names = ("train_loss", "train_hard", "train_soft")
         return [
             {"epoch": epoch + 1, **dict(zip(names, values, strict=True)), "learning_rate": rate}
-            for epoch, values, rate in zip(epochs, means, rates[-1], strict=True)
+            for epoch, values, rate in zip(epochs, means, rates[-1].tolist(), strict=True)
         ]
-
-    def _step_loss(self, images: Tensor, terms: StackedTerms) -> tuple[Tensor, Tensor]:
-        """Return each member's loss and logits."""
-        with self.precision.autocast(self.device):
-            logits = torch.func.functional_call(self.stacked, self.weights.named(), (images,))
-        logits = logits.unflatten(0, (len(self.weights), -1))
-        return terms.losses(logits), logits.detach()
 
     def _load(
         self, active: Sequence[Member], epochs: Sequence[int], batches: Sequence[Int[np.ndarray, "steps batch"]]
@@ -288,6 +275,16 @@ class _Stack:
                 images = augment.apply(images, moves[step].flatten(0, 1))
             images = self.single.normalise(images).unflatten(0, (len(firsts), size))
             yield images[stream_of].flatten(0, 1), rows[step]
+
+    def _prepared(self, active: Sequence[Member], epochs: Sequence[int]) -> StackedStep:
+        """Return the step of the active members, with the targets of these epochs."""
+        if self.step is None:
+            norms = torch.tensor([member.training.clip_norm or torch.inf for member in active], device=self.device)
+            terms = self._terms(active, epochs)
+            self.step = StackedStep(self.stacked, self.weights, terms, norms, self.precision, self.recipe.compile)
+        elif any(member.targets.objective.changes_over_epochs for member in active):
+            self.step.terms.replace(self._terms(active, epochs))
+        return self.step
 
     def _terms(self, active: Sequence[Member], epochs: Sequence[int]) -> StackedTerms:
         exact = [

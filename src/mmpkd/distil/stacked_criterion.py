@@ -31,6 +31,11 @@ class StackedTerms:
         hard, hard_weight, soft, soft_weight, temperature = (torch.stack(column) for column in zip(*rows, strict=True))
         return cls(hard, hard_weight, soft, soft_weight, temperature, terms[0].task)
 
+    def replace(self, other: StackedTerms) -> None:
+        """Overwrite all tensors with another's, where they are (a recorded step reads them there)."""
+        for name in ("hard", "hard_weight", "soft", "soft_weight", "student_temperature"):
+            getattr(self, name).copy_(getattr(other, name))
+
     def take(self, rows: Int[Tensor, "models batch"]) -> StackedTerms:
         """Return the terms of each model's own cases."""
         models = torch.arange(len(rows), device=rows.device).unsqueeze(1)

@@ -52,7 +52,7 @@ class StackedWeights:
     def __len__(self) -> int:
         return len(self.flat)
 
-    def named(self) -> dict[str, Float[Tensor, models * shape]]:
+    def named(self) -> dict[str, Float[Tensor, "models ..."]]:
         """Return every parameter by name with a leading model axis, part of the graph of ``flat``."""
         pieces = self.flat.split(self._sizes, dim=1)
         return {
@@ -66,17 +66,24 @@ class StackedWeights:
         factor = (norms / (gradient.norm(dim=1) + 1e-6)).clamp(max=1.0)
         gradient.mul_(factor.unsqueeze(1))
 
-    def step(self, rates: Float[Tensor, " models"]) -> None:
+    def plan(self, rates: Float[np.ndarray, "steps models"]) -> Float[Tensor, "steps 3 models"]:
+        """Return what :meth:`step` needs in each of the next steps, on the device: η, 1 - β₁ᵗ and sqrt(1 - β₂ᵗ)."""
+        t = self._steps + np.arange(1, len(rates) + 1)[:, None]
+        self._steps = self._steps + len(rates)
+        planned = np.stack([rates, 1.0 - self._beta1**t, np.sqrt(1.0 - self._beta2**t)], axis=1)
+        return torch.from_numpy(planned).to(self.flat.device, self.flat.dtype)
+
+    def step(self, planned: Float[Tensor, "3 models"]) -> None:
         """Take one step of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), and forget the gradient.
 
         With gradient g, ``m = β₁ m + (1 - β₁) g`` and ``v = β₂ v + (1 - β₂) g²``, a model with rate η in its t-th step
         moves by ``w = (1 - η decay) w - η (m / (1 - β₁ᵗ)) / (sqrt(v / (1 - β₂ᵗ)) + eps)``.
+
+        Args:
+            planned: Of this step, from :meth:`plan`.
         """
         gradient, weights = self._gradient(), self.flat.data
-        self._steps += 1
-        correct = np.stack([1.0 - self._beta1**self._steps, np.sqrt(1.0 - self._beta2**self._steps)])
-        first, second = torch.from_numpy(correct).to(weights.device, weights.dtype, non_blocking=True).unsqueeze(2)
-        rate = rates.unsqueeze(1)
+        rate, first, second = planned.unsqueeze(2)
         self._mean.lerp_(gradient, 1.0 - self._beta1)
         self._square.mul_(self._beta2).addcmul_(gradient, gradient, value=1.0 - self._beta2)
         weights.mul_(1.0 - rate * self._decay)

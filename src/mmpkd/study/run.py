@@ -224,7 +224,7 @@ class StudyRun:
 
     def _train_stacked(self, cells: Sequence[tuple[str, int]]) -> None:
         """Train cells together where the plan says so; their other steps, and all other cells, are left as they are."""
-        if self.stack == 1 or len(cells) == 1:
+        if self.stack == 1:
             return
         from mmpkd.study.stacked import StackedJob
 

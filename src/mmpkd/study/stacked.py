@@ -144,11 +144,14 @@ def stack_size(study: StudySettings, device: torch.device) -> int:
     not: one-thread workers side by side keep every core busy, and a stack's larger matrices gain less than that.
     """
     import torch
+    from accelerate import PartialState
 
     from mmpkd.distil.stacked_modules import can_stack
     from mmpkd.distil.student import build_student
 
     wanted = study.execution.stack
+    if PartialState().num_processes > 1:
+        return 1
     if wanted == 1 or (wanted == "auto" and device.type != "cuda"):
         return 1
     offline = study.student.model_copy(update={"pretrained": False, "weights": None})
