@@ -156,13 +156,17 @@ class TestConsistency:
 class TestRefusals:
     def _told(self, has_rois=True, training=None, **terms):
         with pytest.raises(InputError) as error:
-            check_attention(AttentionTerms(**terms), training or TrainingSettings(), has_rois)
+            check_attention(AttentionTerms(**terms), training or TrainingSettings(), "patch", has_rois, has_zones=False)
         (problem,) = error.value.problems
         return problem
 
     def test_what_can_be_computed_passes(self):
-        check_attention(AttentionTerms(), TrainingSettings(compile=True, augment=AugmentSettings.off()), False)
-        check_attention(AttentionTerms(entropy=1, total_variation=1, consistency=1, roi=1), TrainingSettings(), True)
+        check_attention(
+            AttentionTerms(), TrainingSettings(compile=True, augment=AugmentSettings.off()), "mean", False, False
+        )
+        check_attention(
+            AttentionTerms(entropy=1, total_variation=1, consistency=1, roi=1), TrainingSettings(), "mean", True, False
+        )
 
     def test_compile(self):
         told = self._told(training=TrainingSettings(compile=True), entropy=0.1)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from mmpkd.cohort.cohort import Task
 from mmpkd.distil.settings import AttentionTerms, ObjectiveSettings
+from mmpkd.distil.zone_labels import ZoneLabels
 from mmpkd.errors import InputError
 
 WITHOUT_SOFT_LABELS = ("hard", "longer", "self", "roi-supervised", "random-labels")
@@ -49,6 +50,7 @@ class Targets:
         hard: Labels 1, 0, or NaN where missing. In a multi-class cohort one-hot rows, NaN as a whole row.
         soft_logits: The teacher's logits (log-probabilities in a multi-class cohort), NaN where it is silent.
         objective: How the two are weighed, and the attention terms.
+        zones: Located soft labels of the same cases, where an arm is taught by zones.
         keep_last_epoch: Deploy the weights of the last epoch, not of the best one on validation cases.
     """
 
@@ -56,19 +58,23 @@ class Targets:
     soft_logits: Float[np.ndarray, "cases findings"]
     objective: ObjectiveSettings
     keep_last_epoch: bool = False
+    zones: ZoneLabels | None = None
 
     def __post_init__(self) -> None:
         if self.hard.shape != self.soft_logits.shape:
             raise ValueError(f"labels {self.hard.shape} and soft logits {self.soft_logits.shape} differ in shape")
         if np.isinf(self.soft_logits).any():
             raise ValueError("soft logits must be finite, or NaN where missing")
+        if self.zones is not None and len(self.zones) != len(self.hard):
+            raise ValueError(f"located labels of {len(self.zones)} cases beside {len(self.hard)} cases")
 
     def __len__(self) -> int:
         return len(self.hard)
 
     def take(self, positions: np.ndarray) -> Targets:
         """Return the targets of the cases at integer ``positions``."""
-        return replace(self, hard=self.hard[positions], soft_logits=self.soft_logits[positions])
+        zones = None if self.zones is None else self.zones.take(positions)
+        return replace(self, hard=self.hard[positions], soft_logits=self.soft_logits[positions], zones=zones)
 
 
 def hard(

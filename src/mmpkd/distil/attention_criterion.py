@@ -10,14 +10,21 @@ from torch import Tensor
 from mmpkd.distil import attention_terms, augment
 from mmpkd.distil.own_map import MappedLogits
 from mmpkd.distil.roi_coverage import NO_ROIS, RoiCoverage
-from mmpkd.distil.settings import AttentionTerms, AugmentSettings, TrainingSettings
+from mmpkd.distil.settings import AttentionTerms, AugmentSettings, HeadName, TrainingSettings
+from mmpkd.distil.zone_criterion import ZoneCriterion
 from mmpkd.errors import InputError
 
 _OF_ONE_VIEW = {"entropy": attention_terms.entropy, "total_variation": attention_terms.total_variation}
+NO_ZONES = (
+    "objective.attention.zones: there are no located soft labels; give 'teach' its 'located' labels, or leave the term "
+    "(or the arm) out."
+)
 _LEAST_IN_VIEW = 0.01  # of an ROI's area on the canvas; with less the augmentation has moved it out of view
 
 
-def check_attention(terms: AttentionTerms, training: TrainingSettings, has_rois: bool) -> None:
+def check_attention(
+    terms: AttentionTerms, training: TrainingSettings, head: HeadName, has_rois: bool, has_zones: bool
+) -> None:
     """Refuse attention terms that this training cannot compute.
 
     Raises:
@@ -36,6 +43,13 @@ def check_attention(terms: AttentionTerms, training: TrainingSettings, has_rois:
         )
     if terms.roi and not has_rois:
         problems.append(NO_ROIS)
+    if terms.zones and head != "patch":
+        problems.append(
+            f"objective.attention.zones: a zone's logit is pooled from patch logits, which the head {head!r} has not; "
+            "set student.head to 'patch'."
+        )
+    if terms.zones and not has_zones:
+        problems.append(NO_ZONES)
     if problems:
         raise InputError(problems)
 
@@ -55,6 +69,7 @@ class AttentionCriterion:
         rois: Their ROIs, if the ``roi`` term is on.
         device: Where the student computes.
         processes: How many processes share a batch.
+        zones: Their located soft labels, if the ``zones`` term is on.
 
     Attributes:
         names: The terms that are on.
@@ -69,7 +84,9 @@ class AttentionCriterion:
         rois: RoiCoverage | None,
         device: torch.device,
         processes: int = 1,
+        zones: ZoneCriterion | None = None,
     ) -> None:
+        self._zones = zones
         self.names = terms.names
         self.weights = torch.tensor([getattr(terms, name) for name in self.names], device=device)
         self.views = 2 if terms.consistency else 1
@@ -103,16 +120,25 @@ class AttentionCriterion:
                 values.append(_consistency(output.maps, moves))
             elif name == "roi":
                 values.append(self._roi(output, moves, own, batch) * self._processes)
+            elif name == "zones":
+                values.append(self._located(output, moves, own, batch) * self._processes)
             else:
                 values.append(_OF_ONE_VIEW[name](first).mean())
         return torch.stack(values)
 
     def told(self, values: Float[Tensor, " terms"], batch: Int[Tensor, " batch"]) -> Float[Tensor, " terms"]:
-        """Return the terms for the history: NaN for ``roi`` where no case of the batch has an ROI."""
-        if "roi" not in self.names:
-            return values
-        silent = torch.tensor([name == "roi" for name in self.names], device=values.device)
-        return torch.where(silent & (self._pair[batch] < 0).all(), torch.nan, values)
+        """Return the terms for the history: NaN for ``roi`` and ``zones`` where no case of the batch has any."""
+        silent = {name: torch.zeros((), dtype=torch.bool, device=values.device) for name in self.names}
+        if "roi" in silent:
+            silent["roi"] = (self._pair[batch] < 0).all()
+        if self._zones is not None and "zones" in silent:
+            silent["zones"] = self._zones.is_silent(batch)
+        return torch.where(torch.stack(list(silent.values())), torch.nan, values) if silent else values
+
+    def _located(self, output: MappedLogits, moves: Tensor | None, own: Tensor, batch: Tensor) -> Tensor:
+        if self._zones is None or output.patch_logits is None:
+            raise ValueError("the zone term needs located labels and a patch head; check_attention() refuses the rest")
+        return self._zones(output.patch_logits[: len(own)], None if moves is None else moves[0], own, batch)
 
     def _roi(self, output: MappedLogits, moves: Tensor | None, own: Tensor, batch: Tensor) -> Tensor:
         coverage = self._shares[self._pair[own]].float()

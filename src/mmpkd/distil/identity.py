@@ -33,6 +33,8 @@ def training_fingerprint(
     arrays = [targets.hard, targets.soft_logits, train_positions, val_positions, val_labels]
     if rois is not None:
         arrays += [rois.cases, rois.findings, rois.share]
+    if targets.zones is not None:
+        arrays += [targets.zones.logits, targets.zones.coverage]
     return fingerprint(
         {
             "student": student.to_data(),

@@ -35,6 +35,7 @@ from mmpkd.distil.schedule import learning_rate
 from mmpkd.distil.settings import StudentSettings, TrainingSettings
 from mmpkd.distil.student import Student, build_student, explicit_attention
 from mmpkd.distil.validation import macro_auroc
+from mmpkd.distil.zone_criterion import ZoneCriterion
 from mmpkd.errors import InputError
 from mmpkd.folder import CellFolder
 from mmpkd.progress import SILENT, Progress
@@ -106,7 +107,7 @@ def train(
     if len(targets) != len(images):
         raise ValueError(f"targets have {len(targets)} rows but there are {len(images)} cases")
     taught, attention = targets.take(train_positions), targets.objective.attention
-    check_attention(attention, training, has_rois=rois is not None)
+    check_attention(attention, training, student_settings.head, rois is not None, taught.zones is not None)
     if np.isnan(taught.hard).all() and np.isnan(taught.soft_logits).all():
         raise InputError("no training case has a label or a soft label; check the split and the label columns.")
     accelerator = Accelerator(mixed_precision="no")  # autocast is our own: accelerate's is set once per process
@@ -189,7 +190,10 @@ class _Run:
             )
         self.precision: Precision = choose_precision(training.precision, self.device)
         terms = targets.objective.attention
-        self.attention = AttentionCriterion(terms, targets.hard, rois, self.device, self.processes)
+        zones = None
+        if targets.zones is not None and terms.zones:
+            zones = ZoneCriterion(targets.zones, student.settings.patch_temperature, self.device)
+        self.attention = AttentionCriterion(terms, targets.hard, rois, self.device, self.processes, zones)
         self.model: nn.Module = accelerator.prepare(MappedStudent(student) if terms.names else student)
         self.optimizer = build_optimizer(student, training)
         self.feed = BatchFeeder(images, self.device, training.batch_size, resident=True)

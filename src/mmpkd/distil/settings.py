@@ -192,12 +192,15 @@ class AttentionTerms(Settings):
             augmented views. It costs a second forward and backward pass, so nearly twice the time and memory.
         roi: For maps inside the ROIs of the training cases. An upper bound, not a fair arm: it is shown what
             localisation is scored by.
+        zones: For evidence where the privileged information says that a finding is (:mod:`mmpkd.distil.zone_terms`).
+            It needs the ``patch`` head and located soft labels.
     """
 
     entropy: NotNegative = 0.0
     total_variation: NotNegative = 0.0
     consistency: NotNegative = 0.0
     roi: NotNegative = 0.0
+    zones: NotNegative = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:

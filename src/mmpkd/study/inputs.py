@@ -136,7 +136,8 @@ def check_arms(study: StudySettings) -> None:
     for name, arm in study.arms.items():
         try:
             training = arm_training(study, name)
-            check_attention(attention_of(arm.kind, arm.objective), training, study.cohort.rois is not None)
+            terms, head = attention_of(arm.kind, arm.objective), study.student.head
+            check_attention(terms, training, head, study.cohort.rois is not None, has_zones=False)
         except InputError as error:
             problems += [f"arms.{name}: {problem}" for problem in error.problems]
     if problems:
