@@ -81,6 +81,8 @@ class Cohort:
             the original image, half-open, top-left origin; NaN for masks), ``mask`` (path relative to ``files``, or
             missing), ``mask_value`` (pixel value that counts as inside; NaN means any non-zero) and ``rle`` (COCO run
             lengths, or missing).
+        zones: One row a box or mask of a zone, as ``rois``, with the zone's name in ``finding``; ``None`` where zones
+            are fixed shares of the picture, or there are none.
         root: Folder of the cohort's tables.
         image_root: Folder of its images and masks, where it is another; paths may not leave it.
     """
@@ -95,6 +97,7 @@ class Cohort:
     text: pd.Series[str] | None = None
     metadata: pd.DataFrame | None = None
     rois: pd.DataFrame | None = None
+    zones: pd.DataFrame | None = None
     image_root: Path | None = None
 
     def __len__(self) -> int:
@@ -138,6 +141,7 @@ class Cohort:
             text=None if self.text is None else self.text.iloc[positions],
             metadata=None if self.metadata is None else self.metadata.iloc[positions],
             rois=None if self.rois is None else self.rois[self.rois["case"].isin(cases.index)],
+            zones=None if self.zones is None else self.zones[self.zones["case"].isin(cases.index)],
         )
 
 

@@ -6,6 +6,7 @@ Opens tables only. That image files exist is checked; whether they can be decode
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from mmpkd.cohort.labels import read_classes, read_findings, value_key, value_ke
 from mmpkd.cohort.metadata import read_metadata
 from mmpkd.cohort.paths import ABSENT, OUTSIDE, locate
 from mmpkd.cohort.problems import Problems
-from mmpkd.cohort.roi_table import read_rois
+from mmpkd.cohort.roi_table import read_rois, zone_table
 from mmpkd.cohort.settings import ClassColumn, CohortSettings, GivenSplit, LabelColumn, TableFile
 from mmpkd.cohort.splits import make_split
 from mmpkd.cohort.table import Table, check_columns, is_missing, read_table_file, stack
@@ -61,17 +62,13 @@ def read_cohort(settings: CohortSettings, root: Path) -> ReadCohort:
     present = np.flatnonzero(~absent)
     split[present] = make_split(settings, table.take(present), patients[present], labels[present], problems)
     kept = split != ""
-    rois = None
-    if settings.rois is not None:
-        rois = read_rois(
-            settings.rois,
-            root,
-            files=files,
-            findings=settings.findings,
-            known_cases=everyone,
-            kept_cases=everyone[kept],
-            problems=problems,
-        )
+    regions = partial(
+        read_rois, root=root, files=files, known_cases=everyone, kept_cases=everyone[kept], problems=problems
+    )
+    rois = None if settings.rois is None else regions(settings.rois, findings=settings.findings)
+    zones = None
+    if settings.zones is not None and settings.zones.table is not None:
+        zones = regions(zone_table(settings.zones), findings=settings.zones.named.zones, setting="zones")
     problems.raise_any()
     cases = pd.DataFrame({"patient": patients, "split": split, "image": images}, index=everyone)
     cohort = Cohort(
@@ -85,6 +82,7 @@ def read_cohort(settings: CohortSettings, root: Path) -> ReadCohort:
         text=text,
         metadata=metadata,
         rois=rois,
+        zones=zones,
         image_root=None if settings.image_root is None else files,
     )
     cohort = cohort if kept.all() else cohort.take(kept)

@@ -15,6 +15,7 @@ from mmpkd.cohort.paths import ABSENT, OUTSIDE, locate
 from mmpkd.cohort.problems import Problems
 from mmpkd.cohort.settings import ALL_FINDINGS, RoiSettings
 from mmpkd.cohort.table import Table, check_columns, is_missing, read_table_file
+from mmpkd.cohort.zone_settings import ZoneSettings
 from mmpkd.errors import InputError, did_you_mean
 
 COORDINATES = ("x_min", "y_min", "x_max", "y_max")
@@ -30,6 +31,7 @@ def read_rois(
     known_cases: pd.Index[str],
     kept_cases: pd.Index[str],
     problems: Problems,
+    setting: str = "rois",
 ) -> pd.DataFrame | None:
     """Read the ROI table into the columns that :class:`mmpkd.cohort.cohort.Cohort` holds.
 
@@ -41,6 +43,7 @@ def read_rois(
         known_cases: Case ids of the whole table of cases; others are a problem.
         kept_cases: Case ids still in the cohort; ROIs of the rest are passed over in silence.
         problems: Told of unknown cases and findings, boxes that are none, masks that are not there.
+        setting: What the study file calls the table.
     """
     if locate([settings.table], root)[1][0] == OUTSIDE:
         problems.add(f"{settings.table}: the table lies outside the cohort's root; give a path below the root.")
@@ -50,7 +53,7 @@ def read_rois(
     except InputError as error:
         problems.sentences.extend(error.problems)
         return None
-    if not _has_columns(table, settings, problems):
+    if not _has_columns(table, settings, problems, setting):
         return None
     has_mask = ~is_missing(table.column(settings.mask)) if settings.mask is not None else np.zeros(len(table), bool)
     has_rle = ~is_missing(table.column(settings.rle)) if settings.rle is not None else np.zeros(len(table), bool)
@@ -73,7 +76,7 @@ def read_rois(
     rows["rle"] = None
     if settings.rle is not None:
         rows["rle"] = table.column(settings.rle).astype(object).where(has_rle, None)
-    finding_of = _mapped(table, settings, findings, problems)
+    finding_of = _mapped(table, settings, findings, problems, setting)
     position = np.repeat(np.arange(len(rows)), [len(names) for names in finding_of])
     expanded = rows.iloc[position].reset_index(drop=True)
     expanded["finding"] = np.array([name for names in finding_of for name in names], dtype=object)
@@ -81,27 +84,50 @@ def read_rois(
     return expanded[list(COLUMNS)].reset_index(drop=True)
 
 
-def _has_columns(table: Table, settings: RoiSettings, problems: Problems) -> bool:
-    needed = {settings.case: "rois.case"}
+def zone_table(zones: ZoneSettings) -> RoiSettings:
+    """Return the description of a table of zones, read as ROIs are with a zone's name in place of a finding's.
+
+    Raises:
+        ValueError: The zones are fixed shares of the picture and have no table.
+    """
+    if zones.table is None:
+        raise ValueError("these zones have no table")
+    return RoiSettings(
+        table=zones.table,
+        case=zones.case,
+        finding=zones.zone,
+        boxes=zones.boxes,
+        box_format=zones.box_format,
+        mask=zones.mask,
+        mask_value=zones.mask_value,
+        rle=zones.rle,
+        findings={name: () if zone is None else (zone,) for name, zone in zones.names.items()},
+    )
+
+
+def _has_columns(table: Table, settings: RoiSettings, problems: Problems, setting: str) -> bool:
+    needed = {settings.case: f"{setting}.case"}
     if settings.finding is not None:
-        needed[settings.finding] = "rois.finding"
-    needed |= dict.fromkeys(settings.boxes or (), "rois.boxes")
+        needed[settings.finding] = f"{setting}.{_names(setting)[0]}"
+    needed |= dict.fromkeys(settings.boxes or (), f"{setting}.boxes")
     if settings.mask is not None:
-        needed[settings.mask] = "rois.mask"
+        needed[settings.mask] = f"{setting}.mask"
     if settings.mask_value is not None:
-        needed[settings.mask_value] = "rois.mask_value"
+        needed[settings.mask_value] = f"{setting}.mask_value"
     if settings.rle is not None:
-        needed[settings.rle] = "rois.rle"
+        needed[settings.rle] = f"{setting}.rle"
     before = len(problems)
     check_columns([table], needed, problems)
     return len(problems) == before
 
 
-def _mapped(table: Table, settings: RoiSettings, findings: Sequence[str], problems: Problems) -> list[Sequence[str]]:
+def _mapped(
+    table: Table, settings: RoiSettings, findings: Sequence[str], problems: Problems, setting: str
+) -> list[Sequence[str]]:
     """Return the findings of each row."""
     if settings.finding is None:
         return [findings] * len(table)
-    column = settings.finding
+    column, (what, names, ignored) = settings.finding, _names(setting)
     mapping: Mapping[str, Sequence[str]] = {name: (name,) for name in findings} | {
         name: findings if targets == ALL_FINDINGS else targets for name, targets in settings.findings.items()
     }
@@ -109,7 +135,7 @@ def _mapped(table: Table, settings: RoiSettings, findings: Sequence[str], proble
     for name in settings.findings:
         if not (values == name).any():
             problems.add(
-                f"{table.shown}, column {column!r}: no row is named {name!r}, which 'rois.findings' maps"
+                f"{table.shown}, column {column!r}: no row is named {name!r}, which '{setting}.{names}' maps"
                 f"{did_you_mean(name, values.unique())}"
             )
     codes, distinct = pd.factorize(values)
@@ -117,12 +143,17 @@ def _mapped(table: Table, settings: RoiSettings, findings: Sequence[str], proble
     problems.add_rows(
         np.flatnonzero(unknown[codes]),
         lambda i: (
-            f"{table.place(i, column)}: {distinct[codes[i]][:40]!r} is no finding; map it under 'rois.findings' "
-            f"([] to ignore it){did_you_mean(distinct[codes[i]], mapping)}"
+            f"{table.place(i, column)}: {distinct[codes[i]][:40]!r} is no {what}; map it under '{setting}.{names}' "
+            f"({ignored} to ignore it){did_you_mean(distinct[codes[i]], mapping)}"
         ),
     )
     targets = [tuple(mapping.get(name, ())) for name in distinct]
     return [targets[code] for code in codes]
+
+
+def _names(setting: str) -> tuple[str, str, str]:
+    """Return what a table's rows are of, the setting that maps their names, and what that maps to ignore one."""
+    return ("zone", "names", "null") if setting == "zones" else ("finding", "findings", "[]")
 
 
 def _boxes(table: Table, settings: RoiSettings, has_box: np.ndarray, problems: Problems) -> np.ndarray:

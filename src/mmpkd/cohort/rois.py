@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,12 @@ def token_coverage(
     return _area(mask, y, x) / np.outer(np.diff(y), np.diff(x))
 
 
-def check_rois(rois: pd.DataFrame, sizes_px: Mapping[str, tuple[int, int]], root: Path) -> list[str]:
+def check_rois(
+    rois: pd.DataFrame,
+    sizes_px: Mapping[str, tuple[int, int]],
+    root: Path,
+    what: Literal["finding", "zone"] = "finding",
+) -> list[str]:
     """Return a sentence for each box outside its image and each mask that is missing or of the wrong size.
 
     Boxes may leave the image by up to one pixel, as rounding does. Only the header of a mask file is read.
@@ -84,14 +90,16 @@ def check_rois(rois: pd.DataFrame, sizes_px: Mapping[str, tuple[int, int]], root
         rois: As in :attr:`Cohort.rois`; cases without a size are passed over.
         sizes_px: Height and width of each case's original image.
         root: Folder that mask paths are relative to.
+        what: What the rows are of, for the sentences.
     """
     rois = rois[rois["case"].isin(list(sizes_px))]
     boxes = rois[rois["x_min"].notna()]
     sizes = np.array([sizes_px[case] for case in boxes["case"]], float).reshape(-1, 2)
     corner = boxes[["x_min", "y_min", "x_max", "y_max"]].to_numpy(float)
     outside = (corner[:, :2] < -_ROUNDING_PX).any(1) | (corner[:, 2:] > sizes[:, ::-1] + _ROUNDING_PX).any(1)
+    of = "ROI of" if what == "finding" else "zone of"
     problems = [
-        f"ROI of case {boxes['case'].iloc[at]!r}, finding {boxes['finding'].iloc[at]!r}: the box {corner[at].tolist()} "
+        f"{of} case {boxes['case'].iloc[at]!r}, {what} {boxes['finding'].iloc[at]!r}: the box {corner[at].tolist()} "
         f"leaves the image of {sizes[at, 1]:.0f} x {sizes[at, 0]:.0f} px; give pixels of the original image."
         for at in np.flatnonzero(outside)
     ]
@@ -101,7 +109,7 @@ def check_rois(rois: pd.DataFrame, sizes_px: Mapping[str, tuple[int, int]], root
             check_rle(rle, sizes_px[case])
         except ValueError as error:
             problems.append(
-                f"ROI of case {case!r}, finding {finding!r}: the run lengths {error}; give those of the original image."
+                f"{of} case {case!r}, {what} {finding!r}: the run lengths {error}; give those of the original image."
             )
     masks = rois[rois["mask"].notna()].drop_duplicates(["case", "mask"])
     for case, mask in zip(masks["case"], masks["mask"], strict=True):

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from mmpkd.cohort.cohort import SPLITS, Task
+from mmpkd.cohort.zone_settings import ZoneSettings
 from mmpkd.errors import InputError, did_you_mean
 from mmpkd.settings import Settings
 
@@ -266,6 +267,7 @@ class CohortSettings(Settings):
         text: Column, columns, or :class:`TextSettings`.
         metadata: Columns, or column -> ``number``, ``category`` or ``auto`` (by inference).
         rois: Table of regions of interest.
+        zones: Named regions of the pictures, for privileged information that says where.
         split: :class:`GivenSplit` or :class:`MadeSplit`.
         where: Column -> values to keep; other rows are left out and counted.
         max_broken_share: Share of cases whose image may be missing or broken (they are left out) before it is
@@ -285,6 +287,7 @@ class CohortSettings(Settings):
     text: TextSettings | None = None
     metadata: Annotated[dict[str, MetadataType], BeforeValidator(_metadata_by_name)] = Field(default_factory=dict)
     rois: RoiSettings | None = None
+    zones: ZoneSettings | None = None
     split: Split = Field(default_factory=MadeSplit)
     where: dict[str, Values] = Field(default_factory=dict)
     max_broken_share: float = Field(default=0.01, ge=0, le=1)
@@ -354,6 +357,13 @@ class CohortSettings(Settings):
             named = [name for names in rois.findings.values() if names != ALL_FINDINGS for name in names]
             _refuse_unknown(named, labels.classes if isinstance(labels, ClassColumn) else labels)
         return rois
+
+    @field_validator("zones")
+    @classmethod
+    def _zones_have_cases(cls, zones: ZoneSettings | None, info: ValidationInfo) -> ZoneSettings | None:
+        if zones is not None and zones.table is not None and info.data.get("case") is None:
+            raise ValueError("zones are matched by case id, so the cohort needs 'case', its column of case ids")
+        return zones
 
     @field_validator("split")
     @classmethod

@@ -65,15 +65,15 @@ def read_inputs(study: StudySettings, root: Path, cache_dir: Path, progress: Pro
     warnings = [*read.warnings, *cached.problems]
     cohort = cohort.take(cached.kept)
     images = cached.image_set().take(cached.kept)
-    if cohort.rois is not None:
-        sizes = dict(zip(cohort.cases.index, map(tuple, images.sizes_px.tolist()), strict=True))
-        problems = check_rois(cohort.rois, sizes, cohort.files)
-        if problems:
-            raise InputError(problems)
+    sizes = dict(zip(cohort.cases.index, map(tuple, images.sizes_px.tolist()), strict=True))
+    problems = [] if cohort.rois is None else check_rois(cohort.rois, sizes, cohort.files)
+    problems += [] if cohort.zones is None else check_rois(cohort.zones, sizes, cohort.files, what="zone")
+    if problems:
+        raise InputError(problems)
     warnings += find_leaks(cohort, cached.digests[cached.kept].tolist())
     low, high = images.sizes_px.min(0), images.sizes_px.max(0)
-    sizes = {"smallest": f"{low[0]} x {low[1]}", "largest": f"{high[0]} x {high[1]}"}
-    summary: dict[str, object] = {**summarise(cohort), "image_sizes_px": sizes}
+    extremes = {"smallest": f"{low[0]} x {low[1]}", "largest": f"{high[0]} x {high[1]}"}
+    summary: dict[str, object] = {**summarise(cohort), "image_sizes_px": extremes}
     if steps := cached.count_steps():
         summary["image_steps"] = steps
     summary["warnings"] = warnings
@@ -95,6 +95,8 @@ def table_paths(study: StudySettings, root: Path) -> list[Path]:
     paths = [root / table.path for table in study.cohort.table]
     if study.cohort.rois is not None:
         paths.append(root / study.cohort.rois.table)
+    if study.cohort.zones is not None and study.cohort.zones.table is not None:
+        paths.append(root / study.cohort.zones.table)
     return paths
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mmpkd.cohort.phantom import breast, breast_findings, chest, chest_findings
 from mmpkd.cohort.phantom.metadata import draw_metadata, metadata_slots
@@ -31,6 +31,7 @@ class Phantom:
         labels: What a report labeler wrote down: 1, 0, or NaN where missing.
         truth: 1 where the finding is in the image, else 0.
         text: Reports.
+        zones: One row a zone of an image: ``case``, ``zone`` and its box, half-open, in pixels.
         metadata: Clinical columns, some values missing.
     """
 
@@ -42,6 +43,7 @@ class Phantom:
     truth: Float[np.ndarray, "images findings"]
     text: list[str]
     metadata: pd.DataFrame
+    zones: pd.DataFrame
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,6 +68,7 @@ def generate(settings: PhantomSettings) -> Phantom:
         truth=np.concatenate([chunk.truth for chunk in chunks]),
         text=[text for chunk in chunks for text in chunk.text],
         metadata=pd.concat([chunk.metadata for chunk in chunks], ignore_index=True),
+        zones=pd.concat([chunk.zones for chunk in chunks], ignore_index=True),
     )
 
 
@@ -109,13 +112,14 @@ def _generate_patients(settings: PhantomSettings, patients: range, slots: Slots)
     _stamp(scene.images, marker)
     hedge = hedged(streams, truth, settings.findings)
     pairs = list(zip(streams.patient.tolist(), streams.image.tolist(), strict=True))
+    cases = [f"p{patient:06d}-{image}" for patient, image in pairs]
     return Phantom(
         images=scene.images,
         masks=scene.masks,
         findings=settings.findings,
         cases=pd.DataFrame(
             {
-                "case": [f"p{patient:06d}-{image}" for patient, image in pairs],
+                "case": cases,
                 "patient": [f"p{patient:06d}" for patient, _ in pairs],
                 "marker": marker,
             }
@@ -124,7 +128,16 @@ def _generate_patients(settings: PhantomSettings, patients: range, slots: Slots)
         truth=truth.astype(np.float64),
         text=write_reports(streams, truth, hedge, scene, settings),
         metadata=draw_metadata(streams, truth, scene, settings),
+        zones=_zone_table(cases, scene.zones),
     )
+
+
+def _zone_table(cases: list[str], zones: Mapping[str, Int[np.ndarray, "images 4"]]) -> pd.DataFrame:
+    """Return one row a zone that the image shows, image by image."""
+    corners = ["x_min", "y_min", "x_max", "y_max"]
+    tables = [pd.DataFrame(boxes, columns=corners).assign(case=cases, zone=zone) for zone, boxes in zones.items()]
+    table = pd.concat(tables)[["case", "zone", *corners]].sort_index(kind="stable").reset_index(drop=True)
+    return table[(table["x_max"] > table["x_min"]) & (table["y_max"] > table["y_min"])]
 
 
 def _stamp(images: UInt8[np.ndarray, "images height width"], marker: Bool[np.ndarray, " images"]) -> None:

@@ -7,13 +7,15 @@ from jaxtyping import Bool
 
 from mmpkd.cohort.phantom.breast import Breast, build_breast, paint_breast
 from mmpkd.cohort.phantom.canvas import develop
-from mmpkd.cohort.phantom.scene import LEFT, RIGHT, Place, Scene
+from mmpkd.cohort.phantom.scene import LEFT, RIGHT, Place, Scene, bounding_boxes
 from mmpkd.cohort.phantom.streams import Streams
 
 WIDTH_MM = 200.0
 MASS, CALCIFICATION = range(2)
 _NAMES = ("mass", "calcification")
 _GRAINS = 9
+_LEVELS = (-0.25, 0.25)  # from upper or outer to lower or inner, for reports and zones alike
+_DEPTHS = (0.42, 0.62)  # from the chest wall to the nipple
 PATIENT_SLOTS = (*(f"{name}.into" for name in _NAMES), "mass.spiculated")
 IMAGE_SLOTS = (
     *(f"{name}.down" for name in _NAMES),
@@ -48,6 +50,7 @@ def render(
         images=develop(image, gain, streams.spread("gamma", 0.85, 1.1), streams.noise, pixel_noise),
         masks=masks,
         places=_describe(breast, spots, streams),
+        zones=_breast_zones(breast),
         attributes={
             "side": np.where(streams.named["side"] < 0.5, "R", "L"),
             "view": np.where(breast.oblique[:, 0, 0], "MLO", "CC"),
@@ -140,7 +143,20 @@ def _describe(breast: Breast, spots: dict[str, tuple[np.ndarray, np.ndarray]], s
     for name, radius in (("mass", mass_radius), ("calcification", cluster_radius)):
         into, down = spots[name]
         severity = streams.named[f"{name}.severity"]
-        zone = np.digitize(down, [-0.25, 0.25])
-        depth = 2 - np.digitize(into, [0.42, 0.62])
+        zone = np.digitize(down, _LEVELS)
+        depth = 2 - np.digitize(into, _DEPTHS)
         places.append(Place(side, zone, depth, 2.0 * WIDTH_MM * radius(severity), severity))
     return tuple(places)
+
+
+def _breast_zones(breast: Breast) -> dict[str, np.ndarray]:
+    """Return the boxes of three levels by three depths, cut where reports cut them."""
+    into = breast.depth / breast.reach
+    down = breast.height / (breast.half * np.sqrt(np.clip(1.0 - into * into, 0.05, 1.0)))
+    levels, depths = (-9.0, *_LEVELS, 9.0), (-9.0, *_DEPTHS, 9.0)
+    zones = {}
+    for level, low, high in zip(("first", "central", "last"), levels[:-1], levels[1:], strict=True):
+        for depth, near, far in zip(("posterior", "middle", "anterior"), depths[:-1], depths[1:], strict=True):
+            inside = (breast.inward > 0) & (down >= low) & (down < high) & (into >= near) & (into < far)
+            zones[f"{level} {depth}"] = bounding_boxes(inside)
+    return zones

@@ -23,10 +23,11 @@ from mmpkd.cohort.phantom.chest import (
     paint_middle,
     paint_soft_tissue,
 )
-from mmpkd.cohort.phantom.scene import BOTH, LEFT, RIGHT, Place, Scene
+from mmpkd.cohort.phantom.scene import BOTH, LEFT, RIGHT, Place, Scene, bounding_boxes
 from mmpkd.cohort.phantom.streams import Streams
 
 WIDTH_MM = 350.0
+_LEVELS = (0.38, 0.64)  # down the lung: where upper ends and lower begins, for reports and zones alike
 NODULE, CONSOLIDATION, EFFUSION, PNEUMOTHORAX, CARDIOMEGALY = range(5)
 _NAMES = ("nodule", "consolidation", "effusion", "pneumothorax", "cardiomegaly")
 PATIENT_SLOTS = (
@@ -109,6 +110,7 @@ def render(
         images=develop(image, gain, streams.spread("gamma", 0.85, 1.2), streams.noise, pixel_noise),
         masks=masks,
         places=_describe(sides, spots, streams),
+        zones=_lung_zones(thorax),
         attributes={
             "sex": np.where(streams.named["female"] < 0.5, "F", "M"),
             "view": np.where(streams.named["view"] < 0.65, "PA", "AP"),
@@ -251,6 +253,20 @@ def _describe(sides: dict[str, np.ndarray], spots: dict[str, _Spot], streams: St
     for name in _NAMES:
         severity = streams.named[f"{name}.severity"]
         size = {"nodule": nodule_radius, "consolidation": consolidation_radius}.get(name, np.zeros_like)(severity)
-        zone = np.digitize(spots[name].down, [0.38, 0.64]) if name in spots else nowhere
+        zone = np.digitize(spots[name].down, _LEVELS) if name in spots else nowhere
         places.append(Place(sides[name], zone, nowhere, 2.0 * WIDTH_MM * size, severity))
     return tuple(places)
+
+
+def _lung_zones(thorax: Thorax) -> dict[str, np.ndarray]:
+    """Return the boxes of the six lung zones, cut where reports cut them; the lower one reaches the chest's floor."""
+    frame, edges = thorax.frame, (-1.0, *_LEVELS, 3.0)
+    zones = {}
+    for side, name in ((RIGHT, "right"), (LEFT, "left")):
+        floor = thorax.base[(side + 1) // 2]
+        down = (frame.v - thorax.apex) / (floor - 0.6 * thorax.dome - thorax.apex)
+        half = (frame.u * side > 0) & (frame.u * side < thorax.width + 0.02)
+        half &= (frame.v > thorax.apex - 0.02) & (frame.v < floor + 0.02)
+        for level, low, high in zip(("upper", "middle", "lower"), edges[:-1], edges[1:], strict=True):
+            zones[f"{name} {level}"] = bounding_boxes(half & (down >= low) & (down < high))
+    return zones

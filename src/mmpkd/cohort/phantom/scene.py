@@ -38,10 +38,22 @@ class Scene:
         images: 8-bit images.
         masks: Exact extent of each finding that is present.
         places: One place a finding, in the order of the findings.
+        zones: Zone name -> x_min, y_min, x_max, y_max of each image, pixels, half-open: anatomy as reports divide it.
         attributes: Columns of the metadata that the image itself decides (sex, view, device, ...).
     """
 
     images: UInt8[np.ndarray, "images height width"]
     masks: Bool[np.ndarray, "images findings height width"]
     places: tuple[Place, ...]
+    zones: Mapping[str, Int[np.ndarray, "images 4"]]
     attributes: Mapping[str, np.ndarray]
+
+
+def bounding_boxes(masks: Bool[np.ndarray, "images height width"]) -> Int[np.ndarray, "images 4"]:
+    """Return x_min, y_min, x_max, y_max, half-open, of each mask; zeros where it is empty."""
+    edges = []
+    for axis in (1, 2):  # any() over rows leaves columns, which are x
+        seen = np.asarray(masks.any(axis=axis))
+        edges += [seen.argmax(axis=1), np.where(seen.any(axis=1), seen.shape[1] - seen[:, ::-1].argmax(axis=1), 0)]
+    x_min, x_max, y_min, y_max = edges
+    return np.stack([x_min, y_min, x_max, y_max], axis=1)

@@ -27,13 +27,18 @@ def write_phantom(settings: PhantomSettings, folder: Path, progress: Progress = 
     Writes ``images/<case>.png``, ``masks/<case>_<finding>.png`` for each finding that is present (0 and 255),
     ``cases.csv`` (case, patient, image, labels, ``truth_<finding>``, marker, report, metadata), ``rois.csv`` (one row a
     connected piece: its box, half-open in pixels, and the mask it is in, which is what counts where masks are read),
-    ``phantom.yaml`` (the settings) and ``cohort.yaml``. Memory does not grow with the cohort.
+    ``zones.csv`` (one row a zone of an image), ``phantom.yaml`` (the settings) and ``cohort.yaml``. Memory does not
+    grow with the cohort.
 
     Raises:
         InputError: The folder cannot be written or the disk is full.
     """
     description = folder / "cohort.yaml"
-    with written_whole(folder / "cases.csv") as cases, written_whole(folder / "rois.csv") as rois:
+    with (
+        written_whole(folder / "cases.csv") as cases,
+        written_whole(folder / "rois.csv") as rois,
+        written_whole(folder / "zones.csv") as zones,
+    ):
         description.unlink(missing_ok=True)
         for name in ("images", "masks"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -41,12 +46,14 @@ def write_phantom(settings: PhantomSettings, folder: Path, progress: Progress = 
         with (
             cases.open("w", encoding="utf-8", newline="") as case_file,
             rois.open("w", encoding="utf-8", newline="") as roi_file,
+            zones.open("w", encoding="utf-8", newline="") as zone_file,
             progress.bar("phantom", settings.patients) as advance,
         ):
             for number, chunk in enumerate(generate_chunks(settings)):
                 _write_pixels(chunk, folder)
                 _case_table(chunk).to_csv(case_file, index=False, header=number == 0)
                 _roi_table(chunk).to_csv(roi_file, index=False, header=number == 0)
+                chunk.zones.to_csv(zone_file, index=False, header=number == 0)
                 metadata = list(chunk.metadata.columns)
                 advance(chunk.cases["patient"].nunique())
     write_text(folder / "phantom.yaml", settings.to_yaml())
@@ -113,6 +120,11 @@ def _describe(settings: PhantomSettings, metadata: list[str]) -> dict[str, objec
             "finding": "finding",
             "boxes": ["x_min", "y_min", "x_max", "y_max"],
             "mask": "mask",
+        },
+        "zones": {
+            "scheme": "six" if settings.kind == "chest" else "breast",
+            "table": "zones.csv",
+            "boxes": ["x_min", "y_min", "x_max", "y_max"],
         },
         "split": {"fractions": _FRACTIONS, "seed": settings.seed},
     }
