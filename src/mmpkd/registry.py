@@ -32,6 +32,11 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "constant": "mmpkd.distil.controls:constant",
         "roi-supervised": "mmpkd.distil.arms:roi_supervised",
         "random-labels": "mmpkd.distil.arms:random_labels",
+        "spatial": "mmpkd.distil.arms:spatial",
+        "zones-shuffled": "mmpkd.distil.arms:spatial",
+        "zones-prior": "mmpkd.distil.arms:spatial",
+        "zones-mirrored": "mmpkd.distil.arms:spatial",
+        "zone-truth": "mmpkd.distil.arms:zone_truth",
     },
     "converters": {
         "mimic-cxr": "mmpkd.cohort.converters.mimic_cxr:CONVERTER",

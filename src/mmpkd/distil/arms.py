@@ -16,10 +16,11 @@ from jaxtyping import Float
 
 from mmpkd.cohort.cohort import Task
 from mmpkd.distil.settings import AttentionTerms, ObjectiveSettings
+from mmpkd.distil.zone_arms import ZONE_KINDS
 from mmpkd.distil.zone_labels import ZoneLabels
 from mmpkd.errors import InputError
 
-WITHOUT_SOFT_LABELS = ("hard", "longer", "self", "roi-supervised", "random-labels")
+WITHOUT_SOFT_LABELS = ("hard", "longer", "self", "roi-supervised", "random-labels", "zone-truth")
 """Kinds that read no soft label of the teacher's, so that a study of these alone needs no teacher."""
 
 LONGER_FACTOR = 2.0
@@ -115,6 +116,33 @@ def roi_supervised(
     return hard(labels, soft_logits, supervised, rng)
 
 
+def spatial(
+    labels: Float[np.ndarray, "cases findings"],
+    soft_logits: Float[np.ndarray, "cases findings"] | None,
+    objective: ObjectiveSettings,
+    rng: np.random.Generator,
+    space: LabelSpace = _ANY,
+) -> Targets:
+    """The teacher's soft labels, and zones that say where (:mod:`zone_arms` decides what they say, kind by kind).
+
+    The zone term's weight is the objective's, or 1 where that is 0.
+    """
+    located = objective.model_copy(update={"attention": attention_of("spatial", objective)})
+    return Targets(labels, required("spatial", soft_logits), located)
+
+
+def zone_truth(
+    labels: Float[np.ndarray, "cases findings"],
+    soft_logits: Float[np.ndarray, "cases findings"] | None,
+    objective: ObjectiveSettings,
+    rng: np.random.Generator,
+    space: LabelSpace = _ANY,
+) -> Targets:
+    """Hard labels, and the zones that the training cases' ROIs lie in: what perfect located labels would teach."""
+    located = objective.model_copy(update={"attention": attention_of("zone-truth", objective)})
+    return hard(labels, soft_logits, located, rng)
+
+
 def random_labels(
     labels: Float[np.ndarray, "cases findings"],
     soft_logits: Float[np.ndarray, "cases findings"] | None,
@@ -150,7 +178,9 @@ def attention_of(kind: str, objective: ObjectiveSettings) -> AttentionTerms:
             "objective.attention.roi: the arm 'random-labels' trains on permuted labels, which ROIs would contradict; "
             "leave the term out."
         )
-    return terms.model_copy(update={"roi": terms.roi or 1.0}) if kind == "roi-supervised" else terms
+    if kind == "roi-supervised":
+        return terms.model_copy(update={"roi": terms.roi or 1.0})
+    return terms.model_copy(update={"zones": terms.zones or 1.0}) if kind in ZONE_KINDS else terms
 
 
 def epochs_of(kind: str, factor: float | None, epochs: int) -> int:

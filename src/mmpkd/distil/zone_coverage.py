@@ -79,6 +79,11 @@ def _given_coverage(
     for (case, zone), rows in zones.groupby(["case", "finding"], sort=False):
         row = row_of[str(case)]
         geometry = images.geometry(int(positions[row]))
+        if len(rows) == 1 and not np.isnan(rows["x_min"].iloc[0]):
+            size = np.array([geometry.width, geometry.height] * 2)
+            box = rows[["x_min", "y_min", "x_max", "y_max"]].to_numpy(float) / size
+            found[row, scheme.zones.index(str(zone))] = box_coverage(box, geometry, grid)[0]
+            continue
         mask = roi_mask(rows, (geometry.height, geometry.width), cohort.files, max_side_px=_FINENESS * geometry.size_px)
         on_canvas = replace(geometry, height=mask.shape[0], width=mask.shape[1])
         found[row, scheme.zones.index(str(zone))] = token_coverage(mask, on_canvas, grid).clip(0, 1)

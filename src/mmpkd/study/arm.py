@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from mmpkd.progress import SILENT, Progress
 from mmpkd.study.settings import StudySettings
 
 if TYPE_CHECKING:
+    from mmpkd.cohort.cohort import Cohort
     from mmpkd.folder import CellFolder
     from mmpkd.study.cell import CellWork
 
@@ -41,7 +43,25 @@ def arm_targets(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         soft_logits = self_soft_logits(work, arm, seed, folder, progress)
     rng = np.random.default_rng([seed, 0x5EED])
     make_targets = registry.load("arms", chosen.kind)
-    return make_targets(labels, soft_logits, chosen.objective, rng, LabelSpace(cohort.findings, cohort.task))
+    targets: Targets = make_targets(
+        labels, soft_logits, chosen.objective, rng, LabelSpace(cohort.findings, cohort.task)
+    )
+    if targets.objective.attention.zones:
+        from mmpkd.study.located import zone_labels
+
+        targets = replace(targets, zones=zone_labels(work, chosen, labels, rng, work.grid))
+    return targets
+
+
+def arm_rois(work: CellWork, arm: str, seed: int) -> Cohort:
+    """Return the cohort with the ROIs that an arm may learn from: all, or those of as many training cases as it has."""
+    cohort, most = work.cohort, work.study.arms[arm].boxes
+    if most is None or cohort.rois is None:
+        return cohort
+    trains = cohort.cases.index[cohort.in_split("train")]
+    with_roi = np.sort(cohort.rois.loc[cohort.rois["case"].isin(trains), "case"].unique())
+    chosen = np.random.default_rng([seed, 0xB0C5]).permutation(with_roi)[:most]
+    return replace(cohort, rois=cohort.rois[cohort.rois["case"].isin(chosen)])
 
 
 def arm_cost(study: StudySettings, arm: str) -> float:

@@ -17,7 +17,7 @@ from mmpkd.errors import InputError
 from mmpkd.files import write_table
 from mmpkd.folder import CellFolder
 from mmpkd.progress import SILENT, Progress
-from mmpkd.study.arm import arm_targets, arm_training
+from mmpkd.study.arm import arm_rois, arm_targets, arm_training
 from mmpkd.study.inputs import check_arms, evaluation_positions, localised_positions
 from mmpkd.study.localise import COLUMNS, Target, roi_targets, score_maps
 from mmpkd.study.settings import StudySettings
@@ -37,6 +37,7 @@ class CellWork:
         images: Decoded images in the cohort's order.
         soft_logits: (cases, findings), NaN where the teacher says nothing; ``None`` before `teach` has run.
         provenance: What a student's file says of its making.
+        located: (cases, findings, regions), NaN where the teacher says nothing; ``None`` if it says nothing of places.
     """
 
     study: StudySettings
@@ -44,6 +45,7 @@ class CellWork:
     images: ImageSet
     soft_logits: np.ndarray | None
     provenance: Mapping[str, object]
+    located: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Send the decoded images to a worker as a file name, not as their pixels."""
@@ -61,6 +63,14 @@ class CellWork:
             filename, shape, offset = cast(tuple[str, tuple[int, ...], int], mapped)
             pixels = np.memmap(filename, np.uint8, mode="r", offset=offset, shape=shape)
             self.__dict__["images"] = replace(self.images, pixels=pixels)
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the student's tokens."""
+        from mmpkd.distil.student import build_student
+
+        offline = self.study.student.model_copy(update={"pretrained": False, "weights": None})
+        return build_student(offline, self.cohort.findings, self.cohort.task).grid
 
     @cached_property
     def targets(self) -> list[Target]:
@@ -102,7 +112,7 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         folder=folder,
         progress=progress,
         task=cohort.task,
-        rois=None if cohort.rois is None else partial(roi_coverage, cohort, work.images),
+        rois=None if cohort.rois is None else partial(roi_coverage, arm_rois(work, arm, seed), work.images),
     )
     keep_student(work, arm, seed, folder, trained)
 

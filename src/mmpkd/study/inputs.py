@@ -139,7 +139,9 @@ def check_arms(study: StudySettings) -> None:
         try:
             training = arm_training(study, name)
             terms, head = attention_of(arm.kind, arm.objective), study.student.head
-            check_attention(terms, training, head, study.cohort.rois is not None, has_zones=False)
+            check_attention(
+                terms, training, head, study.cohort.rois is not None, has_zones=study.cohort.zones is not None
+            )
         except InputError as error:
             problems += [f"arms.{name}: {problem}" for problem in error.problems]
     if problems:

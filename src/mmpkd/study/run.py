@@ -38,6 +38,7 @@ from mmpkd.study.cell import (
 from mmpkd.study.checks import check_cell
 from mmpkd.study.execute import Shares, run_jobs, share_machine, usable_cores
 from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
+from mmpkd.study.located import located_matrix
 from mmpkd.study.preflight import check_names, check_student
 from mmpkd.study.settings import StudySettings
 from mmpkd.teach.soft_labels import SoftLabels
@@ -170,13 +171,17 @@ class StudyRun:
     @cached_property
     def work(self) -> CellWork:
         """What the cells share."""
-        soft = None
+        soft, located, cohort = None, None, self.inputs.cohort
         if self.folder.soft_labels.is_file():
-            cohort = self.inputs.cohort
-            soft = SoftLabels.read(self.folder.soft_labels).matrix(cohort.cases.index, cohort.findings)
+            table = SoftLabels.read(self.folder.soft_labels)
+            soft = table.matrix(cohort.cases.index, cohort.findings)
+            if self.study.cohort.zones is not None:
+                located = located_matrix(table, cohort.cases.index, cohort.findings, self.study.cohort.zones.named)
         elif any(arm.kind not in WITHOUT_SOFT_LABELS for arm in self.study.arms.values()):
             raise InputError(f"{self.folder.soft_labels}: the soft labels are missing; run `mmpkd teach` first.")
-        return CellWork(self.study, without_privileged(self.inputs.cohort), self.inputs.images, soft, self.provenance)
+        return CellWork(
+            self.study, without_privileged(cohort), self.inputs.images, soft, self.provenance, located=located
+        )
 
     def cohort(self) -> None:
         """Read and check the cohort, decode its images, write what is in it."""

@@ -20,17 +20,33 @@ from mmpkd.study.archive import ArchiveCohort, converted
 from mmpkd.teach.settings import TeachSettings
 
 
+class ZoneDoses(Settings):
+    """What is wrong on purpose with what an arm's zones say.
+
+    Args:
+        unsaid: Share of the pairs (case, finding) whose place is left out.
+        side_errors: Share of the pairs whose left and right are exchanged.
+    """
+
+    unsaid: float = Field(default=0.0, ge=0.0, le=1.0)
+    side_errors: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
 class ArmSettings(Settings):
     """One way to train a student.
 
     Args:
         kind: Registered arm (`hard`, `mmpkd`, ...); by default the arm's own name.
         objective: λ, temperature and preset of this arm.
+        zones: Doses of an arm that is taught by zones.
+        boxes: Most training cases whose ROIs teach `roi-supervised`, drawn anew by each seed; by default all.
         epochs_factor: Epochs of this arm, as a multiple of ``training.epochs``; by default 2 for `longer`, else 1.
     """
 
     kind: str
     objective: ObjectiveSettings = ObjectiveSettings()
+    zones: ZoneDoses = ZoneDoses()
+    boxes: Annotated[int, Field(ge=1)] | None = None
     epochs_factor: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
 
 
@@ -134,6 +150,9 @@ class ExecutionSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+_OF_ARM = ("kind", "epochs_factor", "zones", "boxes")
+
+
 def _arms(value: object) -> object:
     """Accept a list of names, or a mapping from name to settings (the objective's settings directly)."""
     if isinstance(value, (list, tuple)):
@@ -146,7 +165,10 @@ def _arms(value: object) -> object:
             arms[name] = given
             continue
         entry = dict(given or {})
-        own = {"kind": name, **{key: entry.pop(key) for key in ("kind", "epochs_factor") if key in entry}}
+        own = {
+            "kind": name,
+            **{key: entry.pop(key) for key in ("kind", "epochs_factor", "zones", "boxes") if key in entry},
+        }
         arms[name] = {**own, "objective": entry.pop("objective", None) or entry}
     return arms
 

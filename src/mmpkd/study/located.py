@@ -1,0 +1,83 @@
+"""Where findings are, for arms that are told: from the soft-label table or the ROIs to zones on the student's grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmpkd.distil.roi_coverage import roi_coverage
+from mmpkd.distil.zone_arms import Places, places_of
+from mmpkd.distil.zone_controls import Located
+from mmpkd.distil.zone_coverage import zone_coverage
+from mmpkd.distil.zone_labels import ZoneLabels
+from mmpkd.errors import InputError
+from mmpkd.teach.soft_labels import SoftLabels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmpkd.cohort.zones import ZoneScheme
+    from mmpkd.study.cell import CellWork
+    from mmpkd.study.settings import ArmSettings
+
+_SURE = 4.0  # log-odds of a place that an ROI shows, or shows to be free
+_LEAST_SHARE = 0.1  # of an ROI's area in a zone, for the finding to be there
+
+
+def located_matrix(
+    soft_labels: SoftLabels, cases: pd.Index[str], findings: tuple[str, ...], scheme: ZoneScheme
+) -> Located | None:
+    """Return located logits (cases, findings, regions), NaN where nothing is said; ``None`` if no row is located."""
+    if not soft_labels.table["region"].isin(scheme.regions).any():
+        return None
+    return np.stack([soft_labels.matrix(cases, findings, region) for region in scheme.regions], axis=2)
+
+
+def zone_labels(
+    work: CellWork, arm: ArmSettings, labels: np.ndarray, rng: np.random.Generator, grid: tuple[int, int]
+) -> ZoneLabels:
+    """Return what an arm's zones say of the training cases, and where they lie on the student's grid.
+
+    Args:
+        work: What the cells share.
+        arm: Its kind and doses.
+        labels: Of training cases, NaN elsewhere.
+        rng: Of the cell.
+        grid: Rows and columns of the student's tokens.
+
+    Raises:
+        InputError: The cohort has no zones, or nothing says where.
+    """
+    cohort, zones = work.cohort, work.study.cohort.zones
+    if zones is None:
+        raise InputError("objective.attention.zones: the cohort has no zones; add 'cohort.zones'.")
+    scheme, train = zones.named, np.flatnonzero(cohort.in_split("train"))
+    own = zone_coverage(cohort, scheme, work.images, train, grid)
+    coverage = own
+    if len(own) > 1:
+        coverage = np.zeros((len(cohort), *own.shape[1:]), own.dtype)
+        coverage[train] = own
+    truth = _true_places(work, own, train, grid) if arm.kind == "zone-truth" else None
+    if arm.kind != "zone-truth" and work.located is None:
+        raise InputError(
+            "objective.attention.zones: the teacher's soft labels say nothing of any zone; set 'teach.located', or give "
+            "a precomputed table with a column 'region'."
+        )
+    places = Places(work.located, truth, labels, scheme)
+    said = places_of(arm.kind, places, arm.zones.unsaid, arm.zones.side_errors, rng)
+    in_train = cohort.in_split("train")[:, None, None]
+    return ZoneLabels(np.where(in_train, said, np.nan), coverage)
+
+
+def _true_places(work: CellWork, coverage: np.ndarray, train: np.ndarray, grid: tuple[int, int]) -> Located:
+    """Return sure logits: present in regions that hold a share of an ROI, absent elsewhere and in absent findings."""
+    cohort = work.cohort
+    rois = roi_coverage(cohort, work.images, train, grid)
+    zones = np.broadcast_to(coverage, (len(train), *coverage.shape[1:])).astype(np.float32)
+    shares = rois.share.astype(np.float32)
+    inside = np.einsum("pij,prij->pr", shares, zones[rois.cases]) / shares.sum((1, 2))[:, None]
+    places = np.full((len(cohort), len(cohort.findings), coverage.shape[1]), np.nan)
+    places[(cohort.labels == 0) & cohort.in_split("train")[:, None]] = -_SURE
+    places[train[rois.cases], rois.findings] = np.where(inside >= _LEAST_SHARE, _SURE, -_SURE)
+    return places
