@@ -61,8 +61,8 @@ def zone_labels(
     truth = _true_places(work, own, train, grid) if arm.kind == "zone-truth" else None
     if arm.kind != "zone-truth" and work.located is None:
         raise InputError(
-            "objective.attention.zones: the teacher's soft labels say nothing of any zone; set 'teach.located', or give "
-            "a precomputed table with a column 'region'."
+            "objective.attention.zones: the teacher's soft labels say nothing of any zone; set 'teach.located', or "
+            "give a precomputed table with a column 'region'."
         )
     places = Places(work.located, truth, labels, scheme)
     said = places_of(arm.kind, places, arm.zones.unsaid, arm.zones.side_errors, rng)
