@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from mmpkd.distil.roi_coverage import roi_coverage
 from mmpkd.distil.zone_arms import Places, places_of
@@ -12,17 +13,31 @@ from mmpkd.distil.zone_controls import Located
 from mmpkd.distil.zone_coverage import zone_coverage
 from mmpkd.distil.zone_labels import ZoneLabels
 from mmpkd.errors import InputError
+from mmpkd.teach.located import locate_findings
 from mmpkd.teach.soft_labels import SoftLabels
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from mmpkd.cohort.cohort import Cohort
     from mmpkd.cohort.zones import ZoneScheme
     from mmpkd.study.cell import CellWork
-    from mmpkd.study.settings import ArmSettings
+    from mmpkd.study.settings import ArmSettings, StudySettings
 
 _SURE = 4.0  # log-odds of a place that an ROI shows, or shows to be free
 _LEAST_SHARE = 0.1  # of an ROI's area in a zone, for the finding to be there
+
+
+def with_located(soft_labels: SoftLabels, cohort: Cohort, study: StudySettings) -> SoftLabels:
+    """Return the soft labels with those of regions added, where the study asks for them.
+
+    Raises:
+        InputError: The cohort has no zones, or the text says nothing of any.
+    """
+    if study.teach.located is None:
+        return soft_labels
+    if study.cohort.zones is None:
+        raise InputError("teach.located: the cohort has no zones; add 'cohort.zones', or leave 'located' out.")
+    rows, _ = locate_findings(cohort.privileged, cohort.findings, study.cohort.zones.named, study.teach.located)
+    return SoftLabels(pd.concat([soft_labels.table, rows], ignore_index=True), soft_labels.provenance)
 
 
 def located_matrix(

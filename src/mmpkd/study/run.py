@@ -38,7 +38,7 @@ from mmpkd.study.cell import (
 from mmpkd.study.checks import check_cell
 from mmpkd.study.execute import Shares, run_jobs, share_machine, usable_cores
 from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
-from mmpkd.study.located import located_matrix
+from mmpkd.study.located import located_matrix, with_located
 from mmpkd.study.preflight import check_names, check_student
 from mmpkd.study.settings import StudySettings
 from mmpkd.teach.soft_labels import SoftLabels
@@ -213,9 +213,8 @@ class StudyRun:
                     self.table.cohort, self.study.teach, self.progress, folder=self.folder.path / "teacher-folds"
                 )
                 write_json(self.folder.teacher, teacher_record(self.table.cohort, self.study, taught))
-                replace(taught.soft_labels, provenance={**taught.soft_labels.provenance, **self.provenance}).write(
-                    self.folder.soft_labels
-                )
+                table = with_located(taught.soft_labels, self.table.cohort, self.study)
+                replace(table, provenance={**table.provenance, **self.provenance}).write(self.folder.soft_labels)
 
     def run_cells(self) -> None:
         """Train, predict, map and score every cell that is not finished, several at a time."""

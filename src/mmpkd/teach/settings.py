@@ -12,6 +12,7 @@ from mmpkd.errors import InputError
 from mmpkd.registry import load
 from mmpkd.settings import Settings, describe_validation_error
 from mmpkd.teach.base import Teacher
+from mmpkd.teach.located import LocatedSettings
 
 
 def build_teacher(data: Mapping[str, Any] | str, root: Path | None = None, source: str = "teacher") -> Teacher:
@@ -68,6 +69,7 @@ class TeachSettings(Settings):
         calibrate: Scale the logits on held-out folds (Platt for findings, one temperature for classes). Needs
             ``out_of_fold``; without it there is nothing held out.
         seed: Of the folds and of the teacher.
+        located: Soft labels of zones, read from the text by rules; the cohort needs ``zones``.
     """
 
     teacher: TeacherData = Field(default="tfidf", validate_default=True)
@@ -75,3 +77,4 @@ class TeachSettings(Settings):
     out_of_fold: bool = True
     calibrate: bool = True
     seed: int = Field(default=0, ge=0)
+    located: LocatedSettings | None = None
