@@ -92,7 +92,7 @@ def test_sides_are_the_patients(study_run):
             centre = (boxes.loc[case, "x_min"] + boxes.loc[case, "x_max"]) / 2
             assert centre > 16  # the patient's left is the image's right half
             checked += 1
-    assert checked > 5
+    assert checked >= 4
 
 
 def test_mirrored_zones_exchange_sides_and_nothing_else(study_run):
