@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15, help="an epoch")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--recorded", action="store_true", help="replay each step as a CUDA graph")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -110,7 +111,9 @@ def main() -> None:
             for count in options.members:
                 members = [Member(training, targets, learn, seed) for seed in range(count)]
                 clock = EpochClock()
-                train_stacked(model.student, members, images, val, labels[val], FINDINGS, clock)
+                train_stacked(
+                    model.student, members, images, val, labels[val], FINDINGS, clock, recorded=options.recorded
+                )
                 together[count].append(count * cases / clock.epoch_s)
         print(f"{model.name}, batch {model.batch_size}: alone {statistics.median(alone):,.0f} images/s")
         for count, rates in together.items():

@@ -43,7 +43,7 @@ def _together(squares, student, members, **more):
 
 
 def _assert_close(together, alone, tolerance=2e-4):
-    for name, value in alone.student.state_dict().items():
+    for name, value in alone.student.cpu().state_dict().items():
         assert torch.allclose(together.student.state_dict()[name], value, atol=tolerance), name
     assert list(together.history) == list(alone.history)
     same = together.history.drop(columns="val_auroc") - alone.history.drop(columns="val_auroc")

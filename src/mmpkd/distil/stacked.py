@@ -91,6 +91,7 @@ def train_stacked(
     findings: Sequence[str],
     progress: Progress = SILENT,
     task: Task = "multi-label",
+    recorded: bool = False,
 ) -> list[TrainedStudent | None]:
     """Train all members in one process, on one device, and return them in their order.
 
@@ -106,6 +107,8 @@ def train_stacked(
         findings: Names of the labels, in order.
         progress: Advances once an epoch and member.
         task: ``multi-label`` or ``multi-class``.
+        recorded: Replay each step as a CUDA graph. About twice as fast on a GPU; off, since its students have not been
+            held against those of the plain loop on one yet.
 
     Raises:
         InputError: Images that are not the student's, or a checkpoint of another training.
@@ -114,7 +117,7 @@ def train_stacked(
         raise ValueError("the members of a stack differ in their recipe or in their steps an epoch")
     if any(member.targets.objective.attention.names for member in members):
         raise ValueError("a member with terms on its map cannot be stacked")
-    run = _Stack(student_settings, members, images, val_positions, val_labels, tuple(findings), task)
+    run = _Stack(student_settings, members, images, val_positions, val_labels, tuple(findings), task, recorded)
     with explicit_attention(run.stacked, run.precision.explicit_attention):
         run.train(progress)
     return [run.trained(member) for member in range(len(members))]
@@ -132,7 +135,9 @@ class _Stack:
         val_labels: Float[np.ndarray, "val findings"],
         findings: tuple[str, ...],
         task: Task,
+        recorded: bool,
     ) -> None:
+        self.recorded = recorded
         self.settings, self.members, self.findings, self.task = student_settings, members, findings, task
         self.val_positions, self.val_labels = val_positions, val_labels
         self.recipe = members[0].training
@@ -281,7 +286,8 @@ class _Stack:
         if self.step is None:
             norms = torch.tensor([member.training.clip_norm or torch.inf for member in active], device=self.device)
             terms = self._terms(active, epochs)
-            self.step = StackedStep(self.stacked, self.weights, terms, norms, self.precision, self.recipe.compile)
+            how = (self.precision, self.recipe.compile, self.recorded)
+            self.step = StackedStep(self.stacked, self.weights, terms, norms, *how)
         elif any(member.targets.objective.changes_over_epochs for member in active):
             self.step.terms.replace(self._terms(active, epochs))
         return self.step

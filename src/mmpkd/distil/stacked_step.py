@@ -1,4 +1,4 @@
-"""One training step of a stack: forward, losses, backward, clipping, AdamW; on a GPU recorded once and replayed.
+"""One training step of a stack: forward, losses, backward, clipping, AdamW; on a GPU it may be recorded and replayed.
 
 A small student's step is some six hundred kernels of a few microseconds, and starting each takes Python longer than the
 GPU takes to run it. A CUDA graph starts them all at once. Everything it touches stays at its place in memory: batches
@@ -32,6 +32,7 @@ class StackedStep:
         norms: Largest norm of each model's gradient, infinite where it is not clipped.
         precision: Of the matrix products.
         compiled: Compile forward pass and losses with torch.compile; nothing is recorded then.
+        recorded: Record the step as a CUDA graph, on a GPU.
     """
 
     def __init__(
@@ -42,12 +43,13 @@ class StackedStep:
         norms: Float[Tensor, " models"],
         precision: Precision,
         compiled: bool = False,
+        recorded: bool = False,
     ) -> None:
         self._stacked, self._weights, self.terms, self._precision = stacked, weights, terms, precision
         self._norms = norms if bool(norms.isfinite().any()) else None
         self._device = norms.device
         self._losses: Callable[..., tuple[Tensor, Tensor]] = torch.compile(self._forward) if compiled else self._forward
-        self._records = self._device.type == "cuda" and not compiled
+        self._records = recorded and self._device.type == "cuda" and not compiled
         self._stream: Any = torch.cuda.Stream() if self._records else None
         self._eager_left = _EAGER_STEPS
         self._graph: Any = None
@@ -81,12 +83,25 @@ class StackedStep:
                 outputs = self._step(images, rows, planned)
             torch.cuda.current_stream().wait_stream(self._stream)
             return outputs
-        self._inputs = (images.clone(), rows.clone(), planned.clone())
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._outputs = self._step(*self._inputs)
-        self._graph.replay()  # recording ran nothing
+        graph = self._record(images, rows, planned)
+        if graph is None:
+            return self._step(images, rows, planned)
+        graph.replay()  # recording ran nothing
         return self._outputs
+
+    def _record(self, *inputs: Tensor) -> Any:
+        """Record a step and return its graph; ``None``, to go on without, where CUDA refuses."""
+        self._inputs = tuple(given.clone() for given in inputs)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._outputs = self._step(*self._inputs)
+        except RuntimeError:
+            self._records = False
+            self._weights.flat.grad = None
+            return None
+        self._graph = graph
+        return graph
 
     def _step(self, images: Tensor, rows: Tensor, planned: Tensor) -> tuple[Tensor, Tensor]:
         losses, logits = self._losses(images, self.terms.take(rows))
