@@ -61,6 +61,7 @@ def test_roi_supervised_is_hard_with_a_roi_term_of_weight_1():
         "total_variation": 0.0,
         "consistency": 0.0,
         "roi": 1.0,
+        "zones": 0.0,
     }
     assert not targets.keep_last_epoch
 

@@ -33,6 +33,7 @@ def joined(chunks: list[Phantom]) -> Phantom:
         truth=np.concatenate([c.truth for c in chunks]),
         text=[text for c in chunks for text in c.text],
         metadata=pd.concat([c.metadata for c in chunks], ignore_index=True),
+        zones=pd.concat([c.zones for c in chunks], ignore_index=True),
     )
 
 
@@ -84,7 +85,12 @@ def test_a_knob_moves_its_own_part_and_no_other(change: dict[str, object], moves
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_image_size_changes_neither_anatomy_nor_words(kind: str) -> None:
     small, large = (generate(PhantomSettings(kind=kind, patients=8, size_px=s, pixel_noise=0.0)) for s in (64, 128))
-    assert_same(small, large, but=("images", "masks"))
+    assert_same(small, large, but=("images", "masks", "zones"))
+    corners = ["x_min", "y_min", "x_max", "y_max"]
+    zones = small.zones.merge(large.zones, on=["case", "zone"], suffixes=("", "_large"))
+    assert len(zones) == len(small.zones)
+    for corner in corners:  # to the pixel: a thin zone may round either way
+        assert (2 * zones[corner] - zones[f"{corner}_large"]).abs().max() <= 2
     shrunk = large.images.reshape(len(large), 64, 2, 64, 2).mean((2, 4))
     for one, other in zip(small.images, shrunk, strict=True):
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.97
