@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise _explain(error, path) from error
+    except Exception as error:
+        number = re.search(r"os error (\d+)", str(error))  # safetensors tells of the system's errors in words alone
+        if number is None:
+            raise
+        cause = OSError(int(number[1]), str(error))
+        raise _explain(cause, path) from cause
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

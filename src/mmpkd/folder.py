@@ -47,6 +47,11 @@ class CellFolder:
         return self.path / "checks.parquet"
 
     @property
+    def failure(self) -> Path:
+        """The traceback of the last try, where an unforeseen error ended it."""
+        return self.path / "failure.txt"
+
+    @property
     def self_soft_labels(self) -> Path:
         """Soft labels of image-only students, which the arm `self` learns from."""
         return self.path / "self-teacher" / "soft_labels.parquet"

@@ -1,35 +1,49 @@
-"""Running the plan's cells: in this process, or in worker processes that share nothing but files.
+"""Running the plan's cells, each by itself: in this process, in worker processes, or on a cluster.
 
-On a few cores, one-thread workers beat one run with all threads; on a GPU, cells run one after another.
+On a few cores, one-thread workers beat one run with all threads; a GPU takes one cell at a time unless it is shared. A
+cell that fails, and a worker or machine that is lost, costs that cell: the others are finished first.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing as mp
 import os
-import queue
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from mmpkd.progress import SILENT, Progress
+from mmpkd.errors import InputError
+from mmpkd.files import write_text
+from mmpkd.progress import SILENT, Board, Progress, Reporter
+from mmpkd.study.failures import Failure, attempt, tell_failures
+from mmpkd.study.workers import run_in_workers, set_threads
 
 if TYPE_CHECKING:
     from mmpkd.study.settings import ExecutionSettings
 
-_PARENT_POLL_S = 0.5
-
 
 class Job(Protocol):
-    """One cell, picklable, run by a worker."""
+    """One cell, picklable, run anywhere."""
+
+    @property
+    def name(self) -> str:
+        """What people call the cell."""
+        ...
+
+    @property
+    def trace(self) -> Path:
+        """Where to leave the traceback of a failure."""
+        ...
 
     def __call__(self, progress: Progress) -> None:
         """Run what is not yet there of the cell."""
         ...
+
+
+Outcomes = Generator[tuple[int, Failure | None]]
+"""Index and failure of each job as it ends; closing it stops what still runs."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +57,14 @@ class Shares:
 def share_machine(execution: ExecutionSettings, cells: int) -> Shares:
     """Return how many cells run at once, and with how many threads each."""
     cores = usable_cores()
+    gpus = 0 if execution.device == "cpu" else _count_gpus()
     if execution.workers != "auto":
-        workers = max(1, min(execution.workers, cells))
-    elif execution.device != "cpu" and _has_gpu():
-        workers = 1
+        workers = execution.workers
+    elif gpus:
+        workers = int(gpus / execution.gpu_share + 1e-9)
     else:
-        workers = max(1, min(cores, cells))
+        workers = cores
+    workers = max(1, min(workers, cells))
     return Shares(workers, max(1, cores // workers))
 
 
@@ -59,122 +75,89 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _has_gpu() -> bool:
+def _count_gpus() -> int:
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def gpu_names() -> list[str]:
+    """Return this process's GPUs as ``CUDA_VISIBLE_DEVICES`` names them."""
+    count = _count_gpus()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [str(gpu) for gpu in range(count)] if visible is None else visible.split(",")[:count]
 
 
 def run_jobs(
-    jobs: Sequence[Job], shares: Shares, title: str, steps: Sequence[int], progress: Progress = SILENT
+    jobs: Sequence[Job],
+    shares: Shares,
+    title: str,
+    steps: Sequence[int] | None = None,
+    progress: Progress = SILENT,
+    finished: int = 0,
 ) -> None:
-    """Run every job; the first failure stops the rest and is raised, finished cells stay.
+    """Run every job; those that fail are told together once all others are finished.
 
     Args:
         jobs: Picklable callables.
         shares: Workers and threads.
-        title: The progress bar's title.
-        steps: Steps that each job reports when it runs as a whole (epochs).
+        title: What people see above the progress.
+        steps: Epochs that each job reports when it runs as a whole; 1 for each by default, not reported.
         progress: Shown in this process; workers report to it.
+        finished: Cells of the plan that are finished already.
+
+    Raises:
+        InputError: Which cells failed and why. A failure that would meet every cell, such as a full disk, ends the run
+            at once.
     """
     if not jobs:
         return
-    with progress.bar(title, sum(steps)) as advance:
-        if shares.workers == 1:
-            _set_threads(shares.threads)
-            for job, most in zip(jobs, steps, strict=True):
-                reporter = _Reporter(advance, most)
-                job(reporter)
-                reporter.finish()
-            return
-        context = mp.get_context("spawn")
-        channel = context.Queue()
-        with (
-            _relayed(channel, advance),
-            ProcessPoolExecutor(
-                shares.workers, context, initializer=_start_worker, initargs=(os.getpid(), shares.threads, channel)
-            ) as pool,
-        ):
-            futures = [pool.submit(_run_in_worker, job, most) for job, most in zip(jobs, steps, strict=True)]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                _stop_workers(pool)
-                raise
+    failures: dict[int, Failure] = {}
+    with progress.plan(title, steps or [1] * len(jobs), finished) as board:
+        outcomes = _run_here(jobs, shares, board) if shares.workers == 1 else _run_beside(jobs, shares, board)
+        with contextlib.closing(outcomes):
+            for index, failure in outcomes:
+                _keep_trace(jobs[index], failure)
+                if failure is None:
+                    finished += 1
+                    board.end(index)
+                    continue
+                failures[index] = failure
+                if failure.everywhere:
+                    break
+        if failures:
+            raise tell_failures([failures[index] for index in sorted(failures)], finished, board.cells)
 
 
-def _stop_workers(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
+def run_alone(job: Callable[[Progress], None], threads: int, title: str, steps: int, progress: Progress) -> None:
+    """Run one job that is no cell, here; whatever stops it is raised."""
+    set_threads(threads)
+    with progress.bar(title, steps) as advance:
+        done = 0
+
+        def report(now: int) -> None:
+            nonlocal done
+            advance(now - done)
+            done = now
+
+        job(Reporter(report))
 
 
-class _Reporter(Progress):
-    """Passes a job's steps on to the plan's bar; epochs saved by early stopping are added at the end."""
-
-    def __init__(self, report: Any, steps: int) -> None:
-        super().__init__(quiet=True)
-        self._report, self._left = report, steps
-
-    @contextlib.contextmanager
-    def bar(self, title: str, total: int) -> Iterator[Any]:
-        yield self.advance
-
-    def advance(self, n: int) -> None:
-        n = min(n, self._left)
-        self._left -= n
-        self._report(n)
-
-    def finish(self) -> None:
-        self.advance(self._left)
+def _run_here(jobs: Sequence[Job], shares: Shares, board: Board) -> Outcomes:
+    set_threads(shares.threads)
+    for index, job in enumerate(jobs):
+        yield index, attempt(job.name, partial(job, Reporter(partial(board.at, index))))
 
 
-_channel: Any = None  # a worker process's way to report, set once when the worker starts
+def _run_beside(jobs: Sequence[Job], shares: Shares, board: Board) -> Outcomes:
+    names = gpu_names()
+    return run_in_workers(jobs, shares, board, names if len(names) > 1 else ())
 
 
-def _start_worker(parent: int, threads: int, channel: Any) -> None:
-    global _channel  # noqa: PLW0603  (a spawned worker has no other place to keep what its initializer was given)
-    _channel = channel
-    _set_threads(threads)
-    threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()
-
-
-def _die_with_parent(parent: int) -> None:
-    """End this worker when the run that started it was killed, so that it writes nothing behind the next run."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_POLL_S)
-    os._exit(1)
-
-
-def _run_in_worker(job: Job, steps: int) -> None:
-    reporter = _Reporter(_channel.put, steps)
-    job(reporter)
-    reporter.finish()
-
-
-@contextlib.contextmanager
-def _relayed(channel: Any, advance: Any) -> Iterator[None]:
-    """Move the workers' reports to the bar from a thread of this process."""
-    over = threading.Event()
-
-    def relay() -> None:
-        while not over.is_set() or not channel.empty():
-            with contextlib.suppress(queue.Empty):
-                advance(channel.get(timeout=0.2))
-
-    thread = threading.Thread(target=relay, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        channel.close()
-
-
-def _set_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
+def _keep_trace(job: Job, failure: Failure | None) -> None:
+    """Leave the traceback of an unforeseen error in the cell's folder, and remove that of an earlier try."""
+    with contextlib.suppress(OSError, InputError):
+        if failure is not None and failure.trace:
+            write_text(job.trace, failure.trace)
+        else:
+            job.trace.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mmpkd.progress import duration
 from mmpkd.study.arm import arm_cost
 from mmpkd.study.execute import share_machine
 from mmpkd.study.settings import StudySettings
@@ -49,7 +50,7 @@ class Plan:
             f"training: {self.train_cases} cases x {self.epochs} epochs a cell{f' ({dearer})' if dearer else ''}; "
             f"{self.workers} at a time, {self.threads} threads each",
             f"speed: about {self.images_per_second:.0f} images/s a cell (measured now on {_TIMED_STEPS} steps)",
-            f"students' training: at most about {_duration(self.training_s)}; teacher, maps and report come on top",
+            f"students' training: at most about {duration(self.training_s)}; teacher, maps and report come on top",
         ]
 
 
@@ -92,9 +93,3 @@ def _measure_speed(study: StudySettings, threads: int) -> float:
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - begin)
     return batch / statistics.median(seconds[_WARM_UP_STEPS:])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -11,8 +11,8 @@ import hashlib
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,41 +24,19 @@ from mmpkd.cohort.read import ReadCohort, read_cohort
 from mmpkd.distil.arms import WITHOUT_SOFT_LABELS
 from mmpkd.errors import InputError, did_you_mean
 from mmpkd.files import read_json, read_table, write_json, write_table, write_text
-from mmpkd.folder import CellFolder, RunFolder
+from mmpkd.folder import RunFolder
 from mmpkd.progress import SILENT, Progress
 from mmpkd.study.arm import arm_steps
-from mmpkd.study.cell import (
-    CellWork,
-    attribute_cell,
-    distil_cell,
-    evaluate_cell,
-    predict_cell,
-    run_cell,
-)
-from mmpkd.study.checks import check_cell
-from mmpkd.study.execute import Shares, run_jobs, share_machine, usable_cores
+from mmpkd.study.cell import CellWork
+from mmpkd.study.execute import Shares, run_alone, run_jobs, share_machine, usable_cores
 from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
+from mmpkd.study.job import TRAINING, CellJob
 from mmpkd.study.located import located_matrix, with_located
 from mmpkd.study.preflight import check_names, check_student
 from mmpkd.study.settings import StudySettings
 from mmpkd.teach.soft_labels import SoftLabels
 
 _REPORTED_PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "timm", "torch", "transformers")
-_STEPS = {"distil": distil_cell, "predict": predict_cell, "attribute": attribute_cell, "evaluate": evaluate_cell}
-
-
-@dataclass(frozen=True)
-class CellJob:
-    """One cell for a worker: everything it needs, and nothing privileged."""
-
-    work: CellWork
-    arm: str
-    seed: int
-    folder: CellFolder
-
-    def __call__(self, progress: Progress = SILENT) -> None:
-        """Run what is not yet there of the cell."""
-        run_cell(self.work, self.arm, self.seed, self.folder, progress)
 
 
 class StudyRun:
@@ -81,6 +59,11 @@ class StudyRun:
     def cells(self) -> list[tuple[str, int]]:
         """The plan: every (arm, seed), seeds first so that arms can be compared early."""
         return [(arm, seed) for seed in self.study.seeds for arm in self.study.arms]
+
+    @property
+    def missing_cells(self) -> list[tuple[str, int]]:
+        """The cells that are not finished."""
+        return [cell for cell in self.cells if not self.folder.cell(*cell).checks.is_file()]
 
     @cached_property
     def shares(self) -> Shares:
@@ -217,14 +200,19 @@ class StudyRun:
                 replace(table, provenance={**table.provenance, **self.provenance}).write(self.folder.soft_labels)
 
     def run_cells(self) -> None:
-        """Train, predict, map and score every cell that is not finished, several at a time."""
-        missing = [cell for cell in self.cells if not self.folder.cell(*cell).checks.is_file()]
+        """Train, predict, map and score every cell that is not finished, several at a time.
+
+        Raises:
+            InputError: Which cells failed, after all others were finished.
+        """
+        missing = self.missing_cells
         if not missing:
             return
         with self._timed("students"):
             self._train_stacked(missing)
             jobs = [CellJob(self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in missing]
-            run_jobs(jobs, self.shares, "students", self._steps(missing), self.progress)
+            finished = len(self.cells) - len(missing)
+            run_jobs(jobs, self.shares, "students", self._steps(missing), self.progress, finished)
 
     def _train_stacked(self, cells: Sequence[tuple[str, int]]) -> None:
         """Train cells together where the plan says so; their other steps, and all other cells, are left as they are."""
@@ -233,7 +221,7 @@ class StudyRun:
         from mmpkd.study.stacked import StackedJob
 
         job = StackedJob(self.work, [(arm, seed, self.folder.cell(arm, seed)) for arm, seed in cells], self.stack)
-        run_jobs([job], Shares(1, usable_cores()), "training together", [sum(self._steps(cells))], self.progress)
+        run_alone(job, usable_cores(), "training together", sum(self._steps(cells)), self.progress)
 
     def step(self, name: str, arms: Sequence[str] = (), seeds: Sequence[int] = ()) -> None:
         """Run one step (``distil``, ``predict``, ``attribute`` or ``evaluate``) of the chosen cells here."""
@@ -241,8 +229,8 @@ class StudyRun:
             if arm not in self.study.arms:
                 raise InputError(f"the study has no arm {arm!r}{did_you_mean(arm, self.study.arms)}")
         chosen = [(arm, seed) for arm, seed in self.cells if (not arms or arm in arms) and (not seeds or seed in seeds)]
-        jobs = [partial(_run_step, name, self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in chosen]
-        run_jobs(jobs, self.shares, name, self._steps(chosen), self.progress)
+        jobs = [CellJob(self.work, arm, seed, self.folder.cell(arm, seed), name) for arm, seed in chosen]
+        run_jobs(jobs, self.shares, name, self._steps(chosen) if name == TRAINING else None, self.progress)
 
     def _steps(self, cells: Sequence[tuple[str, int]]) -> list[int]:
         return [arm_steps(self.study, arm) for arm, _ in cells]
@@ -253,6 +241,11 @@ class StudyRun:
 
         if self.folder.verdict.is_file():
             return
+        if missing := self.missing_cells:
+            raise InputError(
+                f"{self.folder.path}: {len(missing)} of {len(self.cells)} cells are not finished; `mmpkd run` finishes "
+                "them before it compares."
+            )
         with self._timed("compare"):
             if not self.folder.baselines.is_file():
                 write_baselines(self.work, self.folder, self.shares.threads)
@@ -278,18 +271,6 @@ class StudyRun:
             self.run_cells()
             self.compare()
             return self.report()
-
-
-def _run_step(name: str, work: CellWork, arm: str, seed: int, folder: CellFolder, progress: Progress) -> None:
-    if name == "distil":
-        distil_cell(work, arm, seed, folder, progress)
-        predict_cell(work, folder)
-    elif not folder.history.is_file():
-        raise InputError(f"{folder.path}: this cell has no trained student; run `mmpkd distil` first.")
-    else:
-        _STEPS[name](work, folder)  # type: ignore[operator]
-        if name == "evaluate":
-            check_cell(work, folder)
 
 
 def load_comparison(folder: RunFolder) -> tuple[pd.DataFrame, dict[str, object]]:

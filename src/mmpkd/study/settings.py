@@ -139,15 +139,17 @@ class ExecutionSettings(Settings):
     """Where the work is done; nothing here changes what is computed except the last bits of a float.
 
     Args:
-        workers: Cells trained at the same time; ``auto``: one a core without a GPU, one in all with a GPU.
+        workers: Cells trained at the same time; ``auto``: one a core without a GPU, else as many as the GPUs hold.
         stack: Most cells trained together, with a model axis, in one process (:mod:`mmpkd.study.stacked`); 1 trains
             each alone. ``auto``: on a GPU, as many as fit.
         device: ``auto``, ``cpu`` or ``cuda``.
+        gpu_share: Share of a GPU that a cell takes: 0.5 lets two run on one at the same time.
     """
 
     workers: int | Literal["auto"] = "auto"
     stack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpu_share: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
 _OF_ARM = ("kind", "epochs_factor", "zones", "boxes")
