@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
@@ -113,9 +114,9 @@ class _Worker:
 
     def end(self, at_once: bool) -> None:
         """Let the worker end, in the middle of its job if need be."""
-        self.connection.close()
         if at_once:
-            self._process.terminate()
+            self._process.terminate()  # before its pipe breaks, which it would tell as a failure
+        self.connection.close()
 
     def await_end(self) -> None:
         """Wait for the end, and enforce it."""
@@ -131,6 +132,7 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # which would lift the block when it starts with the first process
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -147,9 +149,9 @@ def _serve(connection: Connection, parent: int, threads: int, gpu: str | None) -
     while True:
         try:
             name, job = pickle.loads(connection.recv_bytes())  # noqa: S301  (from the run that started this worker)
-        except EOFError:
+        except (EOFError, OSError):  # closed, or reset with a report of ours unread
             return
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             connection.send(attempt(name, partial(_run, job, connection)))
 
 
