@@ -29,10 +29,10 @@ from mmpkd.folder import RunFolder
 from mmpkd.report.overlays import image_with_roi, map_overlay
 from mmpkd.study.cell import CellWork, map_methods
 from mmpkd.study.inputs import localised_positions
+from mmpkd.study.load import load_study
 from mmpkd.study.localise import Target, token_map_on_canvas
 from mmpkd.study.map_file import read_maps
 from mmpkd.study.run import StudyRun
-from mmpkd.study.settings import load_study
 
 CASES = 3
 OVERVIEW_PX = 1200

@@ -32,6 +32,7 @@ Root = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, for logs.")]
 Arms = Annotated[list[str] | None, typer.Option("--arm", help="Only this arm (may be repeated).")]
+Variant = Annotated[str | None, typer.Option(help="Which variant, of a study file that holds several.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Only this seed (may be repeated).")]
 
 
@@ -49,14 +50,14 @@ def demo(
 
 
 @app.command()
-def check(study: StudyFile, root: Root = None, quiet: Quiet = False) -> None:
+def check(study: StudyFile, root: Root = None, variant: Variant = None, quiet: Quiet = False) -> None:
     """Print what is in the cohort, and every problem in it at once."""
     with _told_plainly():
         from mmpkd.cohort.check import format_summary
         from mmpkd.study.inputs import read_inputs, summarise_table
-        from mmpkd.study.settings import load_study
+        from mmpkd.study.load import load_study
 
-        settings, folder = load_study(study, root, _default_out(study).parent / "cohorts", Progress(quiet))
+        settings, folder = load_study(study, root, _default_out(study).parent / "cohorts", Progress(quiet), variant)
         if settings.cohort.image is None:
             summary = summarise_table(settings, folder)
         else:
@@ -69,31 +70,42 @@ def run(
     study: StudyFile,
     out: Out = None,
     root: Root = None,
+    variant: Variant = None,
     quiet: Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; run nothing.")] = False,
 ) -> None:
     """Run a study from images and privileged information to the report; a stopped run goes on where it was."""
     with _told_plainly():
-        from mmpkd.study.summary import summary_lines
+        from mmpkd.study.variants import variant_names, write_variants
 
-        bound = _bind(study, out, root, quiet)
-        if dry_run:
-            from mmpkd.study.plan import make_plan
+        names = variant_names(study) if variant is None else ()
+        for name in names or (variant,):
+            if names:
+                _print([f"== {name}"])
+            _run_one(_bind(study, out, root, quiet, name), dry_run)
+        if names and not dry_run:
+            _print([f"all variants: {write_variants(out or _default_out(study), names)}"])
 
-            train_cases = int(bound.table.cohort.in_split("train").sum())
-            _print([*make_plan(bound.study, train_cases).lines(), f"run folder: {bound.folder.path}"])
-            return
-        report_path = bound.everything()
-        _print([*summary_lines(bound.folder), f"report: {report_path}"])
+
+def _run_one(bound: StudyRun, dry_run: bool) -> None:
+    from mmpkd.study.plan import make_plan
+    from mmpkd.study.summary import summary_lines
+
+    if dry_run:
+        train_cases = int(bound.table.cohort.in_split("train").sum())
+        _print([*make_plan(bound.study, train_cases).lines(), f"run folder: {bound.folder.path}"])
+        return
+    report_path = bound.everything()
+    _print([*summary_lines(bound.folder), f"report: {report_path}"])
 
 
 @app.command()
-def teach(study: StudyFile, out: Out = None, root: Root = None, quiet: Quiet = False) -> None:
+def teach(study: StudyFile, out: Out = None, root: Root = None, variant: Variant = None, quiet: Quiet = False) -> None:
     """Fit the teacher and write its soft labels; needs no images."""
     with _told_plainly():
         from mmpkd.study.summary import teacher_lines
 
-        bound = _bind(study, out, root, quiet)
+        bound = _bind(study, out, root, quiet, variant)
         with bound.claimed():
             bound.teach()
         _print([*teacher_lines(bound.folder), f"soft labels: {bound.folder.soft_labels}"])
@@ -101,35 +113,55 @@ def teach(study: StudyFile, out: Out = None, root: Root = None, quiet: Quiet = F
 
 @app.command()
 def distil(
-    study: StudyFile, out: Out = None, root: Root = None, arm: Arms = None, seed: Seeds = None, quiet: Quiet = False
+    study: StudyFile,
+    out: Out = None,
+    root: Root = None,
+    variant: Variant = None,
+    arm: Arms = None,
+    seed: Seeds = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train the students of all arms and seeds, or of those named."""
-    _step("distil", study, out, root, arm, seed, quiet)
+    _step("distil", study, out, root, variant, arm, seed, quiet)
 
 
 @app.command()
 def attribute(
-    study: StudyFile, out: Out = None, root: Root = None, arm: Arms = None, seed: Seeds = None, quiet: Quiet = False
+    study: StudyFile,
+    out: Out = None,
+    root: Root = None,
+    variant: Variant = None,
+    arm: Arms = None,
+    seed: Seeds = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the students' maps of the test cases that have an ROI."""
-    _step("attribute", study, out, root, arm, seed, quiet)
+    _step("attribute", study, out, root, variant, arm, seed, quiet)
 
 
 @app.command()
 def evaluate(
-    study: StudyFile, out: Out = None, root: Root = None, arm: Arms = None, seed: Seeds = None, quiet: Quiet = False
+    study: StudyFile,
+    out: Out = None,
+    root: Root = None,
+    variant: Variant = None,
+    arm: Arms = None,
+    seed: Seeds = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score the maps against the ROIs."""
-    _step("evaluate", study, out, root, arm, seed, quiet)
+    _step("evaluate", study, out, root, variant, arm, seed, quiet)
 
 
 @app.command()
-def compare(study: StudyFile, out: Out = None, root: Root = None, quiet: Quiet = False) -> None:
+def compare(
+    study: StudyFile, out: Out = None, root: Root = None, variant: Variant = None, quiet: Quiet = False
+) -> None:
     """Compare the arms: estimates, intervals and the verdict."""
     with _told_plainly():
         from mmpkd.study.summary import summary_lines
 
-        bound = _bind(study, out, root, quiet)
+        bound = _bind(study, out, root, quiet, variant)
         with bound.claimed():
             bound.compare()
         _print(summary_lines(bound.folder))
@@ -212,7 +244,7 @@ def schema() -> None:
     with _told_plainly():
         import json
 
-        from mmpkd.study.settings import study_schema
+        from mmpkd.study.load import study_schema
 
         _print([json.dumps(study_schema(), indent=2)])
 
@@ -222,24 +254,25 @@ def _step(
     study: Path,
     out: Path | None,
     root: list[Path] | None,
+    variant: str | None,
     arms: list[str] | None,
     seeds: list[int] | None,
     quiet: bool,
 ) -> None:
     with _told_plainly():
-        bound = _bind(study, out, root, quiet)
+        bound = _bind(study, out, root, quiet, variant)
         with bound.claimed():
             bound.step(name, arms or (), seeds or ())
         _print([f"{name}: done, in {bound.folder.path / 'cells'}"])
 
 
-def _bind(study: Path, out: Path | None, root: list[Path] | None, quiet: bool) -> StudyRun:
+def _bind(study: Path, out: Path | None, root: list[Path] | None, quiet: bool, variant: str | None = None) -> StudyRun:
+    from mmpkd.study.load import load_study
     from mmpkd.study.run import StudyRun
-    from mmpkd.study.settings import load_study
 
     out = out or _default_out(study)
-    settings, folder = load_study(study, root, out.parent / "cohorts", Progress(quiet))
-    return StudyRun(settings, folder, out, Progress(quiet))
+    settings, folder = load_study(study, root, out.parent / "cohorts", Progress(quiet), variant)
+    return StudyRun(settings, folder, out / variant if variant else out, Progress(quiet))
 
 
 def _default_out(study: Path) -> Path:

@@ -19,10 +19,10 @@ from mmpkd.attribute.attribute import TokenMaps
 from mmpkd.cohort.phantom import PhantomSettings, write_phantom
 from mmpkd.errors import InputError
 from mmpkd.study.inputs import localised_positions
+from mmpkd.study.load import load_study
 from mmpkd.study.localise import Target
 from mmpkd.study.map_file import write_maps
 from mmpkd.study.run import StudyRun
-from mmpkd.study.settings import load_study
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "pictures.py"
 METHODS = ["attention", "legrad", "legrad+smooth=1"]

@@ -18,7 +18,8 @@ from mmpkd.files import read_table
 from mmpkd.folder import CellFolder
 from mmpkd.study.cell import CellWork, distil_cell
 from mmpkd.study.inputs import check_arms, read_inputs, without_privileged
-from mmpkd.study.settings import StudySettings, load_study
+from mmpkd.study.load import load_study
+from mmpkd.study.settings import StudySettings
 
 STUDY = {
     "cohort": "cohort/cohort.yaml",

@@ -20,9 +20,9 @@ from mmpkd.study.baselines import untrained_student
 from mmpkd.study.cell import CellWork
 from mmpkd.study.comparison import write_baselines
 from mmpkd.study.inputs import localised_positions
+from mmpkd.study.load import load_study
 from mmpkd.study.localise import COLUMNS, Target, score_blind, score_maps, token_map_on_canvas
 from mmpkd.study.run import StudyRun
-from mmpkd.study.settings import load_study
 
 METHODS = ("attention", "attention=max")
 POLICIES = ("matched-area", "otsu")

@@ -22,9 +22,10 @@ from mmpkd.study.arm import arm_cost, arm_steps, arm_targets, arm_training
 from mmpkd.study.cell import CellWork, distil_cell
 from mmpkd.study.comparison import weak_controls
 from mmpkd.study.inputs import check_arms, read_inputs, without_privileged
+from mmpkd.study.load import load_study
 from mmpkd.study.plan import Plan
 from mmpkd.study.run import StudyRun
-from mmpkd.study.settings import StudySettings, load_study
+from mmpkd.study.settings import StudySettings
 from mmpkd.study.summary import summary_lines
 from mmpkd.teach.crossfit import held_out_folds
 

@@ -33,11 +33,11 @@ from mmpkd.study.cell import CellWork, attribute_cell, evaluate_cell, predict_ce
 from mmpkd.study.checks import ROI_METHOD, check_cell, checked_targets, picture_similarity, roi_coverage
 from mmpkd.study.comparison import compare_study, write_baselines
 from mmpkd.study.inputs import localised_positions, without_privileged
+from mmpkd.study.load import load_study
 from mmpkd.study.localise import COLUMNS, Target, token_map_on_canvas
 from mmpkd.study.map_file import read_maps
 from mmpkd.study.run import StudyRun
 from mmpkd.study.sanity import forgetting
-from mmpkd.study.settings import load_study
 from mmpkd.study.slices import roi_slices
 
 STUDY = {

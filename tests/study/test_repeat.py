@@ -16,9 +16,9 @@ from mmpkd.evaluate.similarity import ensemble, spearman
 from mmpkd.folder import RunFolder
 from mmpkd.study.cell import CellWork
 from mmpkd.study.inputs import localised_positions, read_inputs, without_privileged
+from mmpkd.study.load import load_study
 from mmpkd.study.map_file import write_maps
 from mmpkd.study.repeat import PictureWindow, map_similarities, picture_windows
-from mmpkd.study.settings import load_study
 
 METHODS = ("attention", "legrad")
 ROWS, COLUMNS = np.s_[1:3, :], np.s_[:, 1:3]  # of four by four tokens: where a wide and a tall picture lie

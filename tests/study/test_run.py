@@ -17,8 +17,9 @@ from mmpkd.cohort.phantom import PhantomSettings, write_phantom
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table, write_json
 from mmpkd.folder import RunFolder
+from mmpkd.study.load import load_study
 from mmpkd.study.run import StudyRun
-from mmpkd.study.settings import StudySettings, load_study
+from mmpkd.study.settings import StudySettings
 
 SMALL = {
     "name": "small",

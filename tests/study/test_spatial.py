@@ -15,9 +15,9 @@ from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table
 from mmpkd.folder import CellFolder
 from mmpkd.study.arm import arm_rois, arm_targets
+from mmpkd.study.load import load_study
 from mmpkd.study.preflight import check_names
 from mmpkd.study.run import StudyRun
-from mmpkd.study.settings import load_study
 
 STUDY = {
     "cohort": "cohort/cohort.yaml",

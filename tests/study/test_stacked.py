@@ -17,7 +17,7 @@ from mmpkd.files import read_table
 from mmpkd.folder import RunFolder
 from mmpkd.study.cell import CellWork, distil_cell
 from mmpkd.study.inputs import read_inputs, without_privileged
-from mmpkd.study.settings import load_study
+from mmpkd.study.load import load_study
 from mmpkd.study.stacked import StackedJob, stack_size
 
 STUDY = {

@@ -39,8 +39,8 @@ def _seeds(asked: Found) -> list[str]:
         ]
     if asked.seeds < FEW_SEEDS:
         return [
-            f"{asked.seeds} seeds are few: the part of the intervals that comes from training again is rough "
-            "and rather too narrow."
+            f"{asked.seeds} seeds are few: the part of the intervals that comes from training again is rough; "
+            "they are wide for that, and can still be too narrow where seeds differ much more than patients."
         ]
     return []
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mmpkd.compare.multiplicity import holm
 from mmpkd.compare.paired import control_entries, localisation_entries, minus, only
 from mmpkd.compare.rows import COLUMNS as ROW_COLUMNS
 from mmpkd.compare.rows import Rows
@@ -19,8 +20,10 @@ from mmpkd.compare.statistics import Bootstrap
 from mmpkd.compare.tables import Score, read_labels, read_predictions
 from mmpkd.errors import InputError, did_you_mean
 from mmpkd.evaluate.classification import MACRO
+from mmpkd.evaluate.strata import POOLED
 
-COLUMNS = (*ROW_COLUMNS, "role")
+COLUMNS = (*ROW_COLUMNS, "p_holm", "role")
+_FAMILY = ["kind", "arm", "reference_arm", "metric", "policy", "method"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def compare_arms(
             ``exploratory``. Macro AUROC of ``mmpkd`` by default.
         controls: Arms that the primary endpoint's arm is held against too, in the primary endpoint alone.
         replicates: Bootstrap replicates.
-        level: Coverage of the percentile intervals.
+        level: Coverage of the intervals.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -82,15 +85,17 @@ def compare_arms(
         none for the reference arm, whose difference is there). Values are means over seeds;
         localisation is the mean over cases with a defined score, and ``macro`` the mean over findings. A
         difference uses the cases where both sides are defined. What is undefined (a finding without labels)
-        is NaN and in no mean.
+        is NaN and in no mean. ``p`` is that of a difference against 0; ``p_holm`` the same for single findings,
+        corrected for the number of findings that the difference was measured in.
 
     Raises:
         InputError: A table lacks something, there is one patient only, or no such arm or endpoint.
 
     With one arm there is no difference and no primary row.
 
-    Seeds are paired between arms that ran the same ones. With a few seeds the percentile interval understates
-    their part (by a factor of about sqrt((S - 1) / S)); with one seed only patients are redrawn.
+    Seeds are paired between arms that ran the same ones. Their part in an interval is taken from the variance between
+    them, by t with their degrees of freedom (:mod:`mmpkd.compare.crossed`), since redrawing a few seeds understates it;
+    with one seed only patients are redrawn, and the interval is that of the percentiles.
     """
     primary = primary or Endpoint()
     read = read_labels(labels)
@@ -118,7 +123,14 @@ def compare_arms(
         table.add("control", primary.arm, control, gained, min(len(arms[arm].seeds) for arm in (primary.arm, control)))
     for entry in control_entries(localisation, bootstrap, primary.arm, held_against, primary.score):
         table.add(*entry)
-    return _with_roles(table.finish(), primary, reference_arm)
+    return _with_roles(_with_holm(table.finish()), primary, reference_arm)
+
+
+def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
+    """Add ``p_holm``: p corrected for the number of findings that one difference was measured in."""
+    of_finding = table[~table["finding"].isin([MACRO, POOLED])]
+    corrected = of_finding.groupby(_FAMILY, sort=False)["p"].transform(lambda p: holm(p.to_numpy()))
+    return table.assign(p_holm=corrected.reindex(table.index))
 
 
 def _with_roles(table: pd.DataFrame, primary: Endpoint, reference_arm: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from mmpkd.compare.statistics import Bootstrap, Draws, Statistics
+from mmpkd.compare.statistics import Bootstrap, Statistics
 from mmpkd.compare.tables import ArmValues, Score, align, read_localisation
 from mmpkd.errors import InputError
 
@@ -117,12 +117,8 @@ def paired_difference(
 
 
 def minus(arm: Statistics, reference: Statistics) -> Statistics:
-    """Subtract draw by draw the scores that both sides have."""
-    return {
-        score: Draws(mine.draws - reference[score].draws, mine.cases, mine.patients)
-        for score, mine in arm.items()
-        if score in reference
-    }
+    """Subtract the scores that both sides have."""
+    return {score: mine.minus(reference[score]) for score, mine in arm.items() if score in reference}
 
 
 def only(statistics: Statistics, score: Score) -> Statistics:

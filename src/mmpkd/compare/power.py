@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import norm
 
-from mmpkd.compare.intervals import MIN_DEFINED_SHARE
+from mmpkd.compare.intervals import MIN_DEFINED_SHARE, Interval
 from mmpkd.errors import InputError
 
 
@@ -31,6 +31,18 @@ def smallest_detectable_difference(standard_error: float, power: float = 0.8, al
     if not standard_error > 0:
         return float("nan")
     return float(norm.ppf(1 - alpha / 2) + norm.ppf(power)) * standard_error
+
+
+def detectable_by_interval(interval: Interval, level: float = 0.95, power: float = 0.8) -> float:
+    r"""Return the smallest detectable difference of a study that gave this interval.
+
+    .. math:: \Delta = \frac{z_{(1 + level) / 2} + z_{power}}{z_{(1 + level) / 2}} \, \frac{high - low}{2}
+
+    The interval's half-width stands for z SE, so that one made with few degrees of freedom is taken as wide as it is.
+    """
+    quantile = float(norm.ppf((1 + level) / 2))
+    half = (interval.high - interval.low) / 2
+    return smallest_detectable_difference(half / quantile, power, 1 - level)
 
 
 def power_of_difference(difference: float, standard_error: float, alpha: float = 0.05) -> float:

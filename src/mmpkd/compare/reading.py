@@ -94,6 +94,17 @@ class Reading:
         rows = rows[same & (rows["method"] == asked.method) & ~rows["finding"].isin([MACRO, POOLED])]
         return [str(finding) for finding in rows["finding"]]
 
+    def by_finding(self) -> dict[str, tuple[Found, float]]:
+        """Return the primary endpoint's difference in each single finding, with its p after Holm's correction."""
+        names = [name for name in self.table["finding"].unique() if name not in (MACRO, POOLED)]
+        found = {}
+        for name in names:
+            score = self.primary.score._replace(finding=str(name))
+            row = self._row("difference", self.primary.arm, self.reference, score)
+            if row is not None and not np.isnan(row["p_holm"]):
+                found[str(name)] = _found(row), float(row["p_holm"])
+        return found
+
     def exploratory_count(self) -> int:
         """Return how many differences have an interval and are not the primary one."""
         rows = self.table[(self.table["kind"] == "difference") & (self.table["role"] == "exploratory")]
@@ -110,11 +121,15 @@ class Reading:
         return Score(MACRO, str(rows["method"].iloc[0]), str(rows["policy"].iloc[0]), "iou")
 
     def _find(self, kind: str, arm: str, reference: str, score: Score) -> Found | None:
+        row = self._row(kind, arm, reference, score)
+        return None if row is None else _found(row)
+
+    def _row(self, kind: str, arm: str, reference: str, score: Score) -> pd.Series | None:
         wanted = {"kind": kind, "arm": arm, "reference_arm": reference, **score._asdict()}
-        same = np.logical_and.reduce([self.table[column] == value for column, value in wanted.items()])
-        rows = self.table[same]
-        if rows.empty:
-            return None
-        row = rows.iloc[0]
-        interval = Interval(float(row["estimate"]), float(row["low"]), float(row["high"]))
-        return Found(interval, int(row["cases"]), int(row["patients"]), int(row["seeds"]))
+        rows = self.table[np.logical_and.reduce([self.table[column] == value for column, value in wanted.items()])]
+        return None if rows.empty else rows.iloc[0]
+
+
+def _found(row: pd.Series) -> Found:
+    interval = Interval(float(row["estimate"]), float(row["low"]), float(row["high"]))
+    return Found(interval, int(row["cases"]), int(row["patients"]), int(row["seeds"]))

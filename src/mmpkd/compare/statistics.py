@@ -1,6 +1,7 @@
 """Every statistic of one arm under the shared draws of one comparison, finding by finding and their mean.
 
-The hierarchical bootstrap lives here: patients are redrawn with all their cases, seeds are redrawn over them.
+The hierarchical bootstrap lives here: patients are redrawn with all their cases, seeds are redrawn over them. What each
+seed gave under the patients' draws is kept beside: few seeds need more than redrawing (``mmpkd.compare.crossed``).
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
-from mmpkd.compare.intervals import mean_over_findings, mean_over_seeds
+from mmpkd.compare.crossed import Crossed, seeds_by_patients
+from mmpkd.compare.intervals import Interval, mean_over_findings, mean_over_seeds, percentile_interval
 from mmpkd.compare.resample import calibration_draws, discrimination_draws, draw_counts, mean_draws
 from mmpkd.compare.tables import ArmValues, Labels, Score, scored_labels
 from mmpkd.evaluate.classification import MACRO, METRICS
@@ -22,11 +25,61 @@ from mmpkd.evaluate.strata import POOLED
 
 @dataclass(frozen=True)
 class Draws:
-    """One statistic of one arm: the sample's value (first) and its replicates, and what it rests on."""
+    """One statistic of one arm: the sample's value (first) and its replicates, and what it rests on.
+
+    Args:
+        draws: Under redrawn patients and seeds.
+        cases: Cases with a defined value.
+        patients: Their patients.
+        by_seed: Each seed's value under redrawn patients alone, where there are several seeds.
+    """
 
     draws: Float[np.ndarray, " draws"]
     cases: int
     patients: int
+    by_seed: Float32[np.ndarray, "seeds draws"] | None = None
+
+    def minus(self, other: Draws) -> Draws:
+        """Subtract draw by draw, and seed by seed where both have the same number of seeds or one has none."""
+        by_seed = None
+        if self.by_seed is not None:
+            theirs = other.draws[None].astype(np.float32) if other.by_seed is None else other.by_seed
+            by_seed = self.by_seed - theirs if len(theirs) in (1, len(self.by_seed)) else None
+        return Draws(self.draws - other.draws, self.cases, self.patients, by_seed)
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """Return the estimate with its interval.
+
+        With several seeds by t (:func:`mmpkd.compare.crossed.seeds_by_patients`), else the percentiles of the draws;
+        those too where nothing varied, as between an arm and itself.
+        """
+        crossed = self._crossed
+        return percentile_interval(self.draws, level) if crossed is None else crossed.interval(level)
+
+    def p(self) -> float:
+        r"""Return the two-sided p-value against 0, by t or, with one seed, from the draws.
+
+        .. math:: p = \min(1, 2 (1 + \min(\#\{\theta^* \le 0\}, \#\{\theta^* \ge 0\})) / (1 + B))
+
+        NaN where there is no interval.
+        """
+        crossed = self._crossed
+        if crossed is not None:
+            return crossed.p()
+        if np.isnan(percentile_interval(self.draws).low):
+            return float("nan")
+        replicates = self.draws[1:][~np.isnan(self.draws[1:])]
+        beyond = min(np.count_nonzero(replicates <= 0), np.count_nonzero(replicates >= 0))
+        return min(1.0, 2 * (1 + beyond) / (1 + len(replicates)))
+
+    @cached_property
+    def _crossed(self) -> Crossed | None:
+        if self.by_seed is None or self.patients < 2 or len(self.by_seed) < 2:
+            return None
+        crossed = seeds_by_patients(self.by_seed.astype(np.float64), self.patients)
+        if crossed.standard_error == 0:
+            return None
+        return crossed._replace(estimate=float(self.draws[0]))
 
 
 Statistics = dict[Score, Draws]
@@ -64,16 +117,15 @@ class Bootstrap:
         error = [calibration_draws(flat[:, k], wanted[:, k], patients, counts) for k in range(flat.shape[1])]
         statistics: Statistics = {}
         for metric, draws in zip(METRICS, (auroc, precision, brier, np.stack(error)), strict=True):
-            of_findings = self._over_seeds(draws.reshape(seeds, findings, -1), arm.seeds)
             scores = [Score(finding, "", "", metric) for finding in labels.findings]
-            statistics |= self._summarise(scores, of_findings, ~np.isnan(labels.matrix))
+            by_seed = draws.reshape(seeds, findings, -1)
+            statistics |= self._of_seeds(scores, by_seed, arm.seeds, ~np.isnan(labels.matrix))
         return statistics
 
     def localisation(self, arm: ArmValues, scores: list[Score]) -> Statistics:
         """Return the mean over cases of each localisation score: per finding, macro, and pooled over all ROIs."""
-        of_findings = self._over_seeds(self._means(arm.array), arm.seeds)
-        statistics = self._summarise(scores, of_findings, ~np.isnan(arm.array).any(axis=0))
-        return statistics | self._pooled(arm, scores)
+        used = ~np.isnan(arm.array).any(axis=0)
+        return self._of_seeds(scores, self._means(arm.array), arm.seeds, used) | self._pooled(arm, scores)
 
     def pairs(self, values: Float[np.ndarray, "pairs cases columns"], scores: list[Score], pairs: Pairs) -> Statistics:
         """Return the mean over pairs of seeds and cases of each score, per finding and macro.
@@ -115,7 +167,13 @@ class Bootstrap:
         draws = mean_draws(columns, patients, self._patient_counts).reshape(seeds, len(kinds), -1)
         used = (~np.isnan(stacked).any(axis=0)).any(axis=0)
         pooled = self._over_seeds(draws, arm.seeds)
-        return {kind: self._rest(pooled[k], used[:, k]) for k, kind in enumerate(kinds)}
+        return {kind: self._rest(pooled[k], used[:, k], _kept(draws[:, k], arm.seeds)) for k, kind in enumerate(kinds)}
+
+    def _of_seeds(
+        self, scores: list[Score], by_seed: np.ndarray, seeds: tuple[int, ...], used: np.ndarray
+    ) -> Statistics:
+        """Summarise (seeds, columns, draws) over seeds."""
+        return self._summarise(scores, self._over_seeds(by_seed, seeds), used, _kept(by_seed, seeds))
 
     def _over_seeds(self, draws: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray:
         """Average (seeds, columns, draws) over redrawn seeds; arms with the same seeds share the draw."""
@@ -130,15 +188,26 @@ class Bootstrap:
             counts[:, few] = draw_counts(len(seeds), len(few), generator)[:, 1:]
         return counts
 
-    def _summarise(self, scores: list[Score], draws: np.ndarray, used: np.ndarray) -> Statistics:
+    def _summarise(
+        self, scores: list[Score], draws: np.ndarray, used: np.ndarray, by_seed: np.ndarray | None = None
+    ) -> Statistics:
         """Attach what each score rests on, and add the macro means; ``used`` is (cases, columns)."""
-        statistics = {score: self._rest(draws[k], used[:, k]) for k, score in enumerate(scores)}
+        each = [None if by_seed is None else by_seed[:, k] for k in range(len(scores))]
+        statistics = {score: self._rest(draws[k], used[:, k], each[k]) for k, score in enumerate(scores)}
         for kind in dict.fromkeys(score._replace(finding=MACRO) for score in scores):
             columns = [k for k, score in enumerate(scores) if score._replace(finding=MACRO) == kind]
             defined = [k for k in columns if not np.isnan(draws[k, 0])]
             of_any = np.asarray(used[:, defined].any(axis=1))
-            statistics[kind] = self._rest(mean_over_findings(draws[columns]), of_any)
+            means = (
+                None if by_seed is None else np.stack([mean_over_findings(of_one) for of_one in by_seed[:, defined]])
+            )
+            statistics[kind] = self._rest(mean_over_findings(draws[columns]), of_any, means)
         return statistics
 
-    def _rest(self, draws: np.ndarray, used: np.ndarray) -> Draws:
-        return Draws(draws, int(used.sum()), len(np.unique(self.labels.patients[used])))
+    def _rest(self, draws: np.ndarray, used: np.ndarray, by_seed: np.ndarray | None = None) -> Draws:
+        kept = None if by_seed is None else by_seed.astype(np.float32)
+        return Draws(draws, int(used.sum()), len(np.unique(self.labels.patients[used])), kept)
+
+
+def _kept(by_seed: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray | None:
+    return by_seed if len(seeds) > 1 else None

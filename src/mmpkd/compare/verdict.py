@@ -15,10 +15,12 @@ from mmpkd.compare.caveats import caveats
 from mmpkd.compare.compare import Endpoint
 from mmpkd.compare.controls import control_sentences
 from mmpkd.compare.intervals import Interval
+from mmpkd.compare.power import detectable_by_interval
 from mmpkd.compare.reading import MACRO_AUROC, Found, Reading
 from mmpkd.compare.tables import Score
 from mmpkd.compare.words import better_direction, counted, figures, listed, metric_words, with_interval
 from mmpkd.evaluate.baselines import CHANCE, MEAN_ROI_PRIOR
+from mmpkd.evaluate.classification import MACRO
 from mmpkd.evaluate.classification import METRICS as CLASSIFICATION
 
 
@@ -66,6 +68,8 @@ def verdict(
         "answer": _sentence(said),
         "sentences": [
             _basis(reading, asked),
+            *_power(reading, asked),
+            *_by_finding(reading),
             *control_sentences(reading, asked),
             *_discrimination(reading, equivalence_margin),
             *_localisation(reading),
@@ -97,6 +101,30 @@ def _basis(reading: Reading, asked: Found) -> str:
         f"{counted(asked.seeds, 'seed')} of each arm: {arms[0]}, {arms[1]} "
         f"({100 * reading.level:g}% intervals in brackets)."
     )
+
+
+def _power(reading: Reading, asked: Found) -> list[str]:
+    """What the study could have seen, where it has seen nothing."""
+    smallest = detectable_by_interval(asked.interval, reading.level)
+    if reading.change(asked).outcome != "open" or np.isnan(smallest):
+        return []
+    return [f"A true difference of {figures(smallest)[0]} or more would have been found with a chance of 80%."]
+
+
+def _by_finding(reading: Reading) -> list[str]:
+    """The primary endpoint in each finding, where it is their mean, corrected for their number."""
+    found = reading.by_finding()
+    if reading.primary.finding != MACRO or len(found) < 2:
+        return []
+    sure = {name: each for name, (each, p) in found.items() if p <= 1 - reading.level}
+    parts = []
+    for outcome in ("higher", "lower"):
+        names = [name for name, each in sure.items() if (each.interval.estimate > 0) == (outcome == "higher")]
+        if names:
+            parts.append(f"{outcome} with '{reading.primary.arm}' in {listed(names)}")
+    if len(sure) < len(found):
+        parts.append(f"no difference shown in {'any finding' if not sure else 'the others'}")
+    return [f"Finding by finding, corrected for their number (Holm, {len(found)}): {', '.join(parts)}."]
 
 
 def _discrimination(reading: Reading, margin: float | None) -> list[str]:

@@ -101,7 +101,14 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         write_table(folder.repeatability, repeated, work.provenance)
     teacher = read_json(folder.teacher) if folder.teacher.is_file() else {}
     said = verdict(
-        comparison, endpoint, list(kinds), teacher, level=settings.level, kinds=kinds, remarks=weak_controls(work)
+        comparison,
+        endpoint,
+        list(kinds),
+        teacher,
+        level=settings.level,
+        equivalence_margin=settings.margin,
+        kinds=kinds,
+        remarks=weak_controls(work),
     )
     write_json(folder.verdict, said)
 

@@ -9,8 +9,8 @@ from mmpkd.cohort.phantom import PhantomSettings, write_phantom
 from mmpkd.files import write_text
 from mmpkd.progress import SILENT, Progress
 from mmpkd.settings import read_yaml
+from mmpkd.study.load import load_study
 from mmpkd.study.run import StudyRun
-from mmpkd.study.settings import load_study
 from mmpkd.study.summary import summary_lines
 
 

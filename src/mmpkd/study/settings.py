@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,12 +11,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from mmpkd.cohort.geometry import Fit
 from mmpkd.cohort.settings import CohortSettings
 from mmpkd.distil.settings import ObjectiveSettings, StudentSettings, TrainingSettings
-from mmpkd.errors import InputError
 from mmpkd.evaluate.classification import MACRO
 from mmpkd.evaluate.strata import POOLED
-from mmpkd.progress import SILENT, Progress
-from mmpkd.settings import Settings, read_yaml
-from mmpkd.study.archive import ArchiveCohort, converted
+from mmpkd.settings import Settings
 from mmpkd.teach.settings import TeachSettings
 
 
@@ -113,10 +110,21 @@ class EvaluateSettings(Settings):
 
 
 class CompareSettings(Settings):
-    """How arms are compared: the reference arm, the primary endpoint, and the bootstrap."""
+    """How arms are compared: the reference arm, the primary endpoint, and the bootstrap.
+
+    Args:
+        reference_arm: Every other arm is compared with it.
+        primary: What the study asks.
+        margin: Largest change of macro AUROC that counts as none, set before the run; without it AUROC is never called
+            equivalent.
+        replicates: Bootstrap replicates.
+        level: Coverage of the intervals.
+        seed: Seed of the bootstrap.
+    """
 
     reference_arm: str = "hard"
     primary: EndpointSettings = EndpointSettings()
+    margin: Annotated[float, Field(gt=0.0, lt=0.5)] | None = None
     replicates: int = Field(default=2000, ge=100)
     level: float = Field(default=0.95, gt=0.5, lt=1.0)
     seed: int = 0
@@ -185,7 +193,7 @@ class StudySettings(Settings):
     Args:
         name: For people.
         cohort: The cohort's description, in place or as the path of its own YAML file; a study file may name an archive
-            instead (:class:`mmpkd.study.archive.ArchiveCohort`).
+            or a phantom instead (:mod:`mmpkd.study.load`).
         teach: The teacher and how its soft labels are made.
         student: Backbone, size and head.
         training: Optimiser, augmentation, early stopping.
@@ -250,49 +258,3 @@ class StudySettings(Settings):
                     f"compare.primary.arm {primary.arm!r} is the reference arm; name the arm to hold against it"
                 )
         return self
-
-
-def study_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the study file, each form of ``cohort`` included."""
-    schema = StudySettings.model_json_schema()
-    schema["$defs"]["ArchiveCohort"] = ArchiveCohort.model_json_schema()
-    described = schema["properties"]["cohort"]
-    path = {"type": "string", "description": "Path of the cohort's own YAML, relative to the study file."}
-    schema["properties"]["cohort"] = {"anyOf": [described, {"$ref": "#/$defs/ArchiveCohort"}, path]}
-    return schema
-
-
-def load_study(
-    path: Path, root: Path | Sequence[Path] | None = None, cohorts: Path | None = None, progress: Progress = SILENT
-) -> tuple[StudySettings, Path]:
-    """Read a study file and return its settings and the cohort's root folder, absolute.
-
-    Args:
-        path: The study YAML. Its ``cohort`` may be the path of another YAML, relative to it, or name an archive
-            (:class:`mmpkd.study.archive.ArchiveCohort`), which is then converted unless that has been done.
-        root: Overrides the cohort's ``root`` (``--root``); for an archive, the folders that it lies in.
-        cohorts: Folder for converted cohorts; ``cohorts`` beside the study file by default.
-        progress: Shown to a person.
-
-    Raises:
-        InputError: Every problem in the file, one sentence each.
-    """
-    data = read_yaml(path)
-    if not isinstance(data, dict):
-        raise InputError(
-            f"{path}: a study file is a mapping with at least 'cohort'; `mmpkd schema` prints what it may hold."
-        )
-    base = path.parent
-    roots = [root] if isinstance(root, Path) else list(root or ())
-    if isinstance(data.get("cohort"), str):
-        cohort_path = base / data["cohort"]
-        data = {**data, "cohort": read_yaml(cohort_path)}
-        base = cohort_path.parent
-    elif isinstance(data.get("cohort"), dict) and "archive" in data["cohort"]:
-        archive = ArchiveCohort.from_data(data["cohort"], source=f"{path}, 'cohort'")
-        base, description = converted(archive, roots, base, cohorts or base / "cohorts", progress)
-        data, roots = {**data, "cohort": description}, []
-    if len(roots) > 1:
-        raise InputError("--root is given more than once; only a study of an archive has several roots.")
-    study = StudySettings.from_data(data, source=str(path))
-    return study, (roots[0] if roots else base / study.cohort.root).resolve()

@@ -19,7 +19,7 @@ from mmpkd.cohort.rle import decode_rle
 from mmpkd.cohort.settings import CohortSettings
 from mmpkd.errors import InputError
 from mmpkd.files import read_json
-from mmpkd.study.settings import load_study
+from mmpkd.study.load import load_study
 
 STUDY = Path(__file__).parents[3] / "studies" / "cbis-ddsm.yaml"
 LAYOUTS = ("jpeg", "dicom-first", "dicom-later", "dicom-renamed")
