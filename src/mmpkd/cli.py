@@ -168,6 +168,19 @@ def compare(
 
 
 @app.command()
+def diagnose(
+    study: StudyFile, out: Out = None, root: Root = None, variant: Variant = None, quiet: Quiet = False
+) -> None:
+    """Look for the signs of known failures in a run, finished or not, and say what to do about each."""
+    with _told_plainly():
+        from mmpkd.study.summary import check_lines
+
+        bound = _bind(study, out, root, quiet, variant)
+        with bound.claimed():
+            _print(check_lines(bound.diagnose()))
+
+
+@app.command()
 def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
     """Write a run folder's report anew (also of a run that is not finished)."""
     with _told_plainly():

@@ -128,6 +128,11 @@ class RunFolder:
         return self.path / "sanity.parquet"
 
     @property
+    def diagnosis(self) -> Path:
+        """Signs of known failures, each measured, with a remedy."""
+        return self.path / "diagnosis.json"
+
+    @property
     def verdict(self) -> Path:
         """The verdict in words, with the endpoints that it rests on."""
         return self.path / "verdict.json"

@@ -19,6 +19,7 @@ from mmpkd.report.axes import arm_styles
 from mmpkd.report.cases import colour_bar_uri, example_cases
 from mmpkd.report.controls import control_table
 from mmpkd.report.data import ReportData, read_report_data
+from mmpkd.report.diagnosis import diagnosis_items
 from mmpkd.report.findings import auroc_figures
 from mmpkd.report.glossary import METRICS, TERMS, describe_metric
 from mmpkd.report.localisation import map_panels
@@ -33,6 +34,7 @@ SECTIONS = (
     ("verdict", "Verdict"),
     ("teacher", "Teacher"),
     ("arms", "Arms"),
+    ("diagnosis", "Diagnosis"),
     ("findings", "Findings"),
     ("localisation", "Localisation"),
     ("trust", "Trust"),
@@ -85,6 +87,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "arm_styles": arm_styles(compared_arms(data)),
         "endpoints": endpoint_table(data),
         "controls": control_table(data),
+        "diagnosis": diagnosis_items(data),
         "auroc_figures": auroc_figures(data),
         "auroc_table": finding_table(data, "auroc"),
         "map_panels": map_panels(data),

@@ -105,6 +105,7 @@ class ReportData:
     cohort: Mapping[str, Any] | None
     teacher: Mapping[str, Any] | None
     verdict: Mapping[str, Any] | None
+    diagnosis: Mapping[str, Any] | None
     comparison: tuple[Row, ...]
     histories: tuple[History, ...]
     gallery: tuple[GalleryCase, ...]
@@ -139,6 +140,7 @@ def read_report_data(folder: RunFolder) -> ReportData:
         cohort=_optional_document(folder.cohort),
         teacher=_optional_document(folder.teacher),
         verdict=_optional_document(folder.verdict),
+        diagnosis=_optional_document(folder.diagnosis),
         comparison=_read_rows(folder.comparison, needs=["role"]).get("", ()),
         histories=tuple(_read_histories(folder, arms, seeds)),
         gallery=_read_gallery(folder.gallery),

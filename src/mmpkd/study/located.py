@@ -13,7 +13,7 @@ from mmpkd.distil.zone_controls import Located
 from mmpkd.distil.zone_coverage import zone_coverage
 from mmpkd.distil.zone_labels import ZoneLabels
 from mmpkd.errors import InputError
-from mmpkd.teach.located import locate_findings
+from mmpkd.teach.located import locate_findings, located_warnings
 from mmpkd.teach.soft_labels import SoftLabels
 
 if TYPE_CHECKING:
@@ -26,18 +26,19 @@ _SURE = 4.0  # log-odds of a place that an ROI shows, or shows to be free
 _LEAST_SHARE = 0.1  # of an ROI's area in a zone, for the finding to be there
 
 
-def with_located(soft_labels: SoftLabels, cohort: Cohort, study: StudySettings) -> SoftLabels:
-    """Return the soft labels with those of regions added, where the study asks for them.
+def with_located(soft_labels: SoftLabels, cohort: Cohort, study: StudySettings) -> tuple[SoftLabels, list[str]]:
+    """Return the soft labels with those of regions added, where the study asks for them, and what to know of the texts.
 
     Raises:
         InputError: The cohort has no zones, or the text says nothing of any.
     """
     if study.teach.located is None:
-        return soft_labels
+        return soft_labels, []
     if study.cohort.zones is None:
         raise InputError("teach.located: the cohort has no zones; add 'cohort.zones', or leave 'located' out.")
-    rows, _ = locate_findings(cohort.privileged, cohort.findings, study.cohort.zones.named, study.teach.located)
-    return SoftLabels(pd.concat([soft_labels.table, rows], ignore_index=True), soft_labels.provenance)
+    rows, counts = locate_findings(cohort.privileged, cohort.findings, study.cohort.zones.named, study.teach.located)
+    table = pd.concat([soft_labels.table, rows], ignore_index=True)
+    return SoftLabels(table, soft_labels.provenance), located_warnings(counts)
 
 
 def located_matrix(

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 import mmpkd
 from mmpkd.cohort.read import ReadCohort, read_cohort
+from mmpkd.diagnose.check import Check
 from mmpkd.distil.arms import WITHOUT_SOFT_LABELS
 from mmpkd.errors import InputError, did_you_mean
 from mmpkd.files import read_json, read_table, write_json, write_table, write_text
@@ -195,8 +196,9 @@ class StudyRun:
                 taught = teach(
                     self.table.cohort, self.study.teach, self.progress, folder=self.folder.path / "teacher-folds"
                 )
+                table, told = with_located(taught.soft_labels, self.table.cohort, self.study)
+                taught = replace(taught, warnings=[*taught.warnings, *told])
                 write_json(self.folder.teacher, teacher_record(self.table.cohort, self.study, taught))
-                table = with_located(taught.soft_labels, self.table.cohort, self.study)
                 replace(table, provenance={**table.provenance, **self.provenance}).write(self.folder.soft_labels)
 
     def run_cells(self) -> None:
@@ -250,6 +252,15 @@ class StudyRun:
             if not self.folder.baselines.is_file():
                 write_baselines(self.work, self.folder, self.shares.threads)
             compare_study(self.work, self.folder, self.cells, self.shares.threads)
+            self.diagnose()
+
+    def diagnose(self) -> list[Check]:
+        """Look for the signs of known failures in what there is so far; needs no image."""
+        from mmpkd.study.diagnosis import diagnose
+
+        checks = diagnose(self.study, self.table.cohort, self.folder)
+        write_json(self.folder.diagnosis, {"checks": [check._asdict() for check in checks]})
+        return checks
 
     def report(self) -> Path:
         """Write the gallery and the report; always anew, since it is cheap."""

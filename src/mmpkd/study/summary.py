@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from mmpkd.diagnose.check import Check
 from mmpkd.files import read_json, read_table
 from mmpkd.folder import RunFolder
 
@@ -13,7 +16,28 @@ def summary_lines(folder: RunFolder) -> list[str]:
     comparison, verdict = read_table(folder.comparison), read_json(folder.verdict)
     lines = [*teacher_lines(folder), "", *_table(comparison), "", str(verdict["answer"])]
     lines += [f"  {sentence}" for sentence in verdict["sentences"]]
-    return lines + [f"  caveat: {caveat}" for caveat in verdict["caveats"]]
+    lines += [f"  caveat: {caveat}" for caveat in verdict["caveats"]]
+    return lines + _concerns(folder)
+
+
+def check_lines(checks: Sequence[Check]) -> list[str]:
+    """Return the checks of a diagnosis, each with its remedy where there is concern."""
+    lines = []
+    for check in checks:
+        lines.append(f"{check.outcome:8s} {check.name:20s} {check.found}")
+        if check.remedy:
+            lines.append(f"{'':8s} {'':20s} -> {check.remedy}")
+    return lines
+
+
+def _concerns(folder: RunFolder) -> list[str]:
+    checks = read_json(folder.diagnosis)["checks"] if folder.diagnosis.is_file() else []
+    names = [check["name"] for check in checks if check["outcome"] == "concern"]
+    if not names:
+        return []
+    return [
+        f"  diagnosis: {len(names)} of {len(checks)} checks ask for attention ({', '.join(names)}); `mmpkd diagnose`."
+    ]
 
 
 def teacher_lines(folder: RunFolder) -> list[str]:

@@ -76,6 +76,20 @@ def locate_findings(
     return pd.DataFrame(rows, columns=list(COLUMNS)), counts
 
 
+def placed_share(texts: pd.Series) -> float:
+    """Return the share of texts that affirm a finding and say where one is, among those that affirm any.
+
+    Read by the rules for chest and breast with all findings of the lexicon; NaN where no text affirms one.
+    """
+    parsers = [PlaceParser(words=words) for words in (lexicon.CHEST, lexicon.BREAST)]
+    placed = affirmed = 0
+    for text in texts.dropna():
+        said = [each for parse in parsers for each in parse(text) if not each.denied]
+        affirmed += bool(said)
+        placed += any(each.places or each.everywhere for each in said)
+    return placed / affirmed if affirmed else float("nan")
+
+
 def located_warnings(counts: Counts) -> list[str]:
     """Return what a person should know of the texts, one sentence each."""
     told = [
