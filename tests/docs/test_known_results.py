@@ -1,0 +1,46 @@
+"""The published results of privileged learning, on fewer repetitions than the docs show."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "studies" / "known_results.py"
+
+
+@pytest.fixture(scope="module")
+def known_results() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("known_results", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["known_results"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_regularised_teacher_passes_on_what_it_knows(known_results: ModuleType) -> None:
+    found = known_results.lopez_paz(3, 1e-3, 1e-3, repetitions=8, test_cases=2000)
+    means = [values.mean() for values in found]
+    assert means == pytest.approx([0.98, 0.89, 0.97], abs=0.02)
+
+
+def test_noise_before_the_label_is_what_a_teacher_takes_away(known_results: ModuleType) -> None:
+    found = known_results.lopez_paz(1, 1e-3, 1e-4, repetitions=8, test_cases=2000)
+    means = [values.mean() for values in found]
+    assert means == pytest.approx([0.96, 0.88, 0.95], abs=0.02)
+
+
+def test_a_saturated_teacher_passes_on_nothing(known_results: ModuleType) -> None:
+    found = known_results.lopez_paz(3, known_results.SATURATED, 1e-3, repetitions=8, test_cases=2000)
+    assert found.privileged.mean() > 0.98
+    assert np.abs(found.gain).max() < 0.005
+
+
+def test_sharing_decides_whether_a_teacher_hurts_or_helps(known_results: ModuleType) -> None:
+    apart, all_shared = (known_results.modality_focusing(shared, repetitions=12).gain for shared in (0, 10))
+    assert known_results.interval(apart)[2] < 0 < known_results.interval(all_shared)[1]
