@@ -208,7 +208,12 @@ def draw(cases: dict[str, Accuracies], curve: dict[float, Accuracies], path: Pat
             if known is not None:
                 bars.plot([at - 0.11, at + 0.11], [known, known], color="black")
     bars.set_xticks(range(len(cases)), [name.replace(", ", ",\n") for name in cases])
-    bars.set(ylim=(0.8, 1.06), yticks=[0.8, 0.85, 0.9, 0.95, 1.0], ylabel="accuracy on test cases", title="Lopez-Paz et al. 2016")
+    bars.set(
+        ylim=(0.8, 1.06),
+        yticks=[0.8, 0.85, 0.9, 0.95, 1.0],
+        ylabel="accuracy on test cases",
+        title="Lopez-Paz et al. 2016",
+    )
     bars.plot([], [], color="black", label="published")
     bars.legend(fontsize=8, ncols=4, loc="upper center")
     gains = np.array([interval(accuracies.gain) for accuracies in curve.values()])

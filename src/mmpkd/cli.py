@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
-Out = Annotated[Path | None, typer.Option(help="Run folder [default: runs/<name of the study file>].")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; runs/NAME of the study file by default.")]
 Root = Annotated[
     list[Path] | None,
     typer.Option(help="Folder of the cohort's files, in place of `cohort.root`; of an archive, one or several."),
@@ -33,6 +33,8 @@ Root = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, for logs.")]
 Arms = Annotated[list[str] | None, typer.Option("--arm", help="Only this arm (may be repeated).")]
 Variant = Annotated[str | None, typer.Option(help="Which variant, of a study file that holds several.")]
+Place = Literal["here", "ray"]
+On = Annotated[Place, typer.Option(help="Where students are trained: here, or on the machines of a Ray cluster.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Only this seed (may be repeated).")]
 
 
@@ -72,6 +74,7 @@ def run(
     root: Root = None,
     variant: Variant = None,
     quiet: Quiet = False,
+    on: On = "here",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; run nothing.")] = False,
 ) -> None:
     """Run a study from images and privileged information to the report; a stopped run goes on where it was."""
@@ -82,7 +85,7 @@ def run(
         for name in names or (variant,):
             if names:
                 _print([f"== {name}"])
-            _run_one(_bind(study, out, root, quiet, name), dry_run)
+            _run_one(_bind(study, out, root, quiet, name, on), dry_run)
         if names and not dry_run:
             _print([f"all variants: {write_variants(out or _default_out(study), names)}"])
 
@@ -120,9 +123,10 @@ def distil(
     arm: Arms = None,
     seed: Seeds = None,
     quiet: Quiet = False,
+    on: On = "here",
 ) -> None:
     """Train the students of all arms and seeds, or of those named."""
-    _step("distil", study, out, root, variant, arm, seed, quiet)
+    _step("distil", study, out, root, variant, arm, seed, quiet, on)
 
 
 @app.command()
@@ -134,9 +138,10 @@ def attribute(
     arm: Arms = None,
     seed: Seeds = None,
     quiet: Quiet = False,
+    on: On = "here",
 ) -> None:
     """Write the students' maps of the test cases that have an ROI."""
-    _step("attribute", study, out, root, variant, arm, seed, quiet)
+    _step("attribute", study, out, root, variant, arm, seed, quiet, on)
 
 
 @app.command()
@@ -148,9 +153,10 @@ def evaluate(
     arm: Arms = None,
     seed: Seeds = None,
     quiet: Quiet = False,
+    on: On = "here",
 ) -> None:
     """Score the maps against the ROIs."""
-    _step("evaluate", study, out, root, variant, arm, seed, quiet)
+    _step("evaluate", study, out, root, variant, arm, seed, quiet, on)
 
 
 @app.command()
@@ -271,21 +277,29 @@ def _step(
     arms: list[str] | None,
     seeds: list[int] | None,
     quiet: bool,
+    on: Place,
 ) -> None:
     with _told_plainly():
-        bound = _bind(study, out, root, quiet, variant)
+        bound = _bind(study, out, root, quiet, variant, on)
         with bound.claimed():
             bound.step(name, arms or (), seeds or ())
         _print([f"{name}: done, in {bound.folder.path / 'cells'}"])
 
 
-def _bind(study: Path, out: Path | None, root: list[Path] | None, quiet: bool, variant: str | None = None) -> StudyRun:
+def _bind(
+    study: Path,
+    out: Path | None,
+    root: list[Path] | None,
+    quiet: bool,
+    variant: str | None = None,
+    on: Place = "here",
+) -> StudyRun:
     from mmpkd.study.load import load_study
     from mmpkd.study.run import StudyRun
 
     out = out or _default_out(study)
     settings, folder = load_study(study, root, out.parent / "cohorts", Progress(quiet), variant)
-    return StudyRun(settings, folder, out / variant if variant else out, Progress(quiet))
+    return StudyRun(settings, folder, out / variant if variant else out, Progress(quiet), on)
 
 
 def _default_out(study: Path) -> Path:

@@ -61,3 +61,8 @@ class Toy:
     def _end_slowly(self) -> None:
         time.sleep(60)
         self._end_well()
+
+    def _end_when_told(self) -> None:
+        while not (self.folder / "go").exists():
+            time.sleep(0.05)
+        self._end_well()

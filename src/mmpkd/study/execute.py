@@ -95,6 +95,7 @@ def run_jobs(
     steps: Sequence[int] | None = None,
     progress: Progress = SILENT,
     finished: int = 0,
+    cluster: float | None = None,
 ) -> None:
     """Run every job; those that fail are told together once all others are finished.
 
@@ -105,6 +106,7 @@ def run_jobs(
         steps: Epochs that each job reports when it runs as a whole; 1 for each by default, not reported.
         progress: Shown in this process; workers report to it.
         finished: Cells of the plan that are finished already.
+        cluster: Run on a Ray cluster, each job with this share of a GPU where there are any; here if ``None``.
 
     Raises:
         InputError: Which cells failed and why. A failure that would meet every cell, such as a full disk, ends the run
@@ -114,7 +116,7 @@ def run_jobs(
         return
     failures: dict[int, Failure] = {}
     with progress.plan(title, steps or [1] * len(jobs), finished) as board:
-        outcomes = _run_here(jobs, shares, board) if shares.workers == 1 else _run_beside(jobs, shares, board)
+        outcomes = _outcomes(jobs, shares, board, cluster)
         with contextlib.closing(outcomes):
             for index, failure in outcomes:
                 _keep_trace(jobs[index], failure)
@@ -127,6 +129,14 @@ def run_jobs(
                     break
         if failures:
             raise tell_failures([failures[index] for index in sorted(failures)], finished, board.cells)
+
+
+def _outcomes(jobs: Sequence[Job], shares: Shares, board: Board, cluster: float | None) -> Outcomes:
+    if cluster is not None:
+        from mmpkd.study.cluster import run_on_ray
+
+        return run_on_ray(jobs, shares, board, cluster)
+    return _run_here(jobs, shares, board) if shares.workers == 1 else _run_beside(jobs, shares, board)
 
 
 def run_alone(job: Callable[[Progress], None], threads: int, title: str, steps: int, progress: Progress) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -37,6 +38,7 @@ from mmpkd.study.preflight import check_names, check_student
 from mmpkd.study.settings import StudySettings
 from mmpkd.teach.soft_labels import SoftLabels
 
+Place = Literal["here", "ray"]
 _REPORTED_PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "timm", "torch", "transformers")
 
 
@@ -48,11 +50,14 @@ class StudyRun:
         root: The cohort's root folder.
         out: The run folder; made if it is not there, refused if it holds another study's run.
         progress: Where to show progress.
+        on: Where cells run: ``here``, or ``ray`` for the machines of a Ray cluster, which share ``out``.
     """
 
-    def __init__(self, study: StudySettings, root: Path, out: Path, progress: Progress = SILENT) -> None:
+    def __init__(
+        self, study: StudySettings, root: Path, out: Path, progress: Progress = SILENT, on: Place = "here"
+    ) -> None:
         self.study, self.root, self.progress = study, root, progress
-        self.folder = RunFolder(out)
+        self.folder, self.on = RunFolder(out.resolve() if on == "ray" else out), on
         self.fingerprint = study_fingerprint(study, root)
         self.provenance = {"mmpkd": mmpkd.__version__, "study": self.fingerprint}
 
@@ -214,11 +219,11 @@ class StudyRun:
             self._train_stacked(missing)
             jobs = [CellJob(self.work, arm, seed, self.folder.cell(arm, seed)) for arm, seed in missing]
             finished = len(self.cells) - len(missing)
-            run_jobs(jobs, self.shares, "students", self._steps(missing), self.progress, finished)
+            run_jobs(jobs, self.shares, "students", self._steps(missing), self.progress, finished, self._cluster)
 
     def _train_stacked(self, cells: Sequence[tuple[str, int]]) -> None:
         """Train cells together where the plan says so; their other steps, and all other cells, are left as they are."""
-        if self.stack == 1:
+        if self.stack == 1 or self.on == "ray":
             return
         from mmpkd.study.stacked import StackedJob
 
@@ -232,7 +237,12 @@ class StudyRun:
                 raise InputError(f"the study has no arm {arm!r}{did_you_mean(arm, self.study.arms)}")
         chosen = [(arm, seed) for arm, seed in self.cells if (not arms or arm in arms) and (not seeds or seed in seeds)]
         jobs = [CellJob(self.work, arm, seed, self.folder.cell(arm, seed), name) for arm, seed in chosen]
-        run_jobs(jobs, self.shares, name, self._steps(chosen) if name == TRAINING else None, self.progress)
+        steps = self._steps(chosen) if name == TRAINING else None
+        run_jobs(jobs, self.shares, name, steps, self.progress, cluster=self._cluster)
+
+    @property
+    def _cluster(self) -> float | None:
+        return self.study.execution.gpu_share if self.on == "ray" else None
 
     def _steps(self, cells: Sequence[tuple[str, int]]) -> list[int]:
         return [arm_steps(self.study, arm) for arm, _ in cells]
