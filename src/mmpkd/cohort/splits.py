@@ -53,7 +53,8 @@ def assign_groups(
     codes, names = pd.factorize(np.asarray(groups))
     if len(names) < len(fractions):
         raise InputError(
-            f"{len(names)} patients cannot be divided into {len(fractions)} parts; ask for fewer parts or add patients."
+            f"{len(names)} patient{'s' * (len(names) != 1)} cannot be divided into {len(fractions)} parts; ask for "
+            "fewer parts or add patients."
         )
     order = np.lexsort((names.astype(str), _draws(names, seed)))  # groups in an order that rows cannot change
     rank = np.empty(len(order), np.int64)

@@ -5,6 +5,8 @@ Settings models check values; here stand the checks that need the registry, the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mmpkd import registry
 from mmpkd.errors import InputError, did_you_mean
 from mmpkd.evaluate import classification
@@ -15,6 +17,9 @@ from mmpkd.study.cell import map_methods
 from mmpkd.study.checks import CHECKED_METRICS
 from mmpkd.study.inputs import check_arms
 from mmpkd.study.settings import StudySettings
+
+if TYPE_CHECKING:
+    from mmpkd.cohort.cohort import Cohort
 
 
 def check_names(study: StudySettings) -> None:
@@ -45,6 +50,31 @@ def check_names(study: StudySettings) -> None:
         problems += error.problems
     if problems:
         raise InputError(problems)
+
+
+def check_cohort(study: StudySettings, cohort: Cohort) -> None:
+    """Hold the test split against what the comparison needs, before any training.
+
+    Raises:
+        InputError: It has one patient, so that no interval can be made, or lacks cases with or without the finding of
+            the primary endpoint.
+    """
+    test = cohort.in_split("test")
+    patients = cohort.cases["patient"].to_numpy()[test]
+    if len(set(patients)) < 2:
+        raise InputError(
+            f"the test split has {len(patients)} cases of {len(set(patients))} patient; intervals resample patients "
+            "and need at least two: change 'cohort.split', or 'cohort.patient' if that column names something else."
+        )
+    primary = study.compare.primary
+    if primary.finding in cohort.findings and primary.metric in ("auroc", "average_precision"):
+        labels = cohort.evaluation_labels[test, cohort.findings.index(primary.finding)]
+        lacking = [word for value, word in ((1.0, "with"), (0.0, "without")) if not (labels == value).any()]
+        if lacking:
+            raise InputError(
+                f"compare.primary.finding: the test split has no case {lacking[0]} {primary.finding!r}, so its "
+                f"{primary.metric} is undefined; name another finding, or change 'cohort.split'."
+            )
 
 
 def check_student(study: StudySettings) -> None:

@@ -34,7 +34,7 @@ from mmpkd.study.execute import Shares, run_alone, run_jobs, share_machine, usab
 from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
 from mmpkd.study.job import TRAINING, CellJob
 from mmpkd.study.located import located_matrix, with_located
-from mmpkd.study.preflight import check_names, check_student
+from mmpkd.study.preflight import check_cohort, check_names, check_student
 from mmpkd.study.settings import StudySettings
 from mmpkd.teach.soft_labels import SoftLabels
 
@@ -285,6 +285,7 @@ class StudyRun:
         """Run all stages that are not done and return the report's path."""
         check_names(self.study)
         if not self.folder.verdict.is_file():
+            check_cohort(self.study, self.table.cohort)
             check_student(self.study)
         with self.claimed():
             self.cohort()

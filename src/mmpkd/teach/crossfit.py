@@ -145,7 +145,8 @@ def held_out_folds(cohort: Cohort, settings: TeachSettings) -> Int[np.ndarray, "
     count = len(pd.unique(patients))
     if count < settings.folds:
         raise InputError(
-            f"teach.folds is {settings.folds}, but the training split has {count} patients; use at most {count} folds."
+            f"teach.folds is {settings.folds}, but the training split has {count} "
+            + (f"patients; use at most {count} folds." if count > 1 else "patient; out-of-fold soft labels need two.")
         )
     return assign_groups(patients, cohort.labels[train], [1 / settings.folds] * settings.folds, settings.seed)
 
