@@ -19,6 +19,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "encoder": "mmpkd.teach.encoder:EncoderTeacher",
         "tabular": "mmpkd.teach.tabular:TabularTeacher",
         "fusion": "mmpkd.teach.fusion:FusionTeacher",
+        "weakened": "mmpkd.teach.weakened:WeakenedTeacher",
         "precomputed": "mmpkd.teach.precomputed:PrecomputedTeacher",
     },
     "arms": {
