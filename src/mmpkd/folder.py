@@ -93,6 +93,11 @@ class RunFolder:
         return self.path / "soft_labels.parquet"
 
     @property
+    def embeddings(self) -> Path:
+        """Embeddings of privileged information, where the study asks for them."""
+        return self.path / "embeddings.parquet"
+
+    @property
     def teacher(self) -> Path:
         """The teacher's scores: discrimination, calibration, entropy, warnings."""
         return self.path / "teacher.json"

@@ -25,6 +25,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "arms": {
         "hard": "mmpkd.distil.arms:hard",
         "mmpkd": "mmpkd.distil.arms:mmpkd",
+        "feature": "mmpkd.distil.arms:embedded",
+        "relational": "mmpkd.distil.arms:embedded",
+        "contrastive": "mmpkd.distil.arms:embedded",
         "longer": "mmpkd.distil.controls:longer",
         "label-smoothing": "mmpkd.distil.controls:label_smoothing",
         "self": "mmpkd.distil.controls:self_distilled",

@@ -9,7 +9,9 @@ def test_lambda_is_called_lambda_in_yaml_and_back():
     settings = ObjectiveSettings.from_data({"lambda": 0.3, "temperature": 2.0}, "study.yaml")
     assert settings.weights(["a", "b"], 0, 10).tolist() == [0.3, 0.3]
     terms = {"entropy": 0.0, "total_variation": 0.0, "consistency": 0.0, "roi": 0.0, "zones": 0.0}
-    assert settings.to_data() == {"lambda": 0.3, "temperature": 2.0, "preset": "paper", "attention": terms}
+    embedding = {"feature": 0.0, "relational": 0.0, "contrastive": 0.0, "temperature": 0.1}
+    plain = {"lambda": 0.3, "temperature": 2.0, "preset": "paper"}
+    assert settings.to_data() == {**plain, "attention": terms, "embedding": embedding}
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,20 @@ import numpy as np
 from jaxtyping import Float
 
 from mmpkd.cohort.cohort import Task
-from mmpkd.distil.settings import AttentionTerms, ObjectiveSettings
+from mmpkd.distil.settings import AttentionTerms, EmbeddingTerms, ObjectiveSettings
 from mmpkd.distil.zone_arms import ZONE_KINDS
 from mmpkd.distil.zone_labels import ZoneLabels
 from mmpkd.errors import InputError
 
-WITHOUT_SOFT_LABELS = ("hard", "longer", "self", "roi-supervised", "random-labels", "zone-truth")
+EMBEDDED = ("feature", "relational", "contrastive")
+"""Kinds that are taught by embeddings of privileged information."""
+
+NO_EMBEDDINGS = (
+    "objective.embedding: there are no embeddings of privileged information; give 'teach' its 'embedding', or leave "
+    "the term (or the arm) out."
+)
+
+WITHOUT_SOFT_LABELS = ("hard", "longer", "self", "roi-supervised", "random-labels", "zone-truth", *EMBEDDED)
 """Kinds that read no soft label of the teacher's, so that a study of these alone needs no teacher."""
 
 LONGER_FACTOR = 2.0
@@ -52,6 +60,8 @@ class Targets:
         soft_logits: The teacher's logits (log-probabilities in a multi-class cohort), NaN where it is silent.
         objective: How the two are weighed, and the attention terms.
         zones: Located soft labels of the same cases, where an arm is taught by zones.
+        embeddings: Of the same cases' privileged information, where an arm is taught by these; rows of NaN where a case
+            has none.
         keep_last_epoch: Deploy the weights of the last epoch, not of the best one on validation cases.
     """
 
@@ -60,6 +70,7 @@ class Targets:
     objective: ObjectiveSettings
     keep_last_epoch: bool = False
     zones: ZoneLabels | None = None
+    embeddings: Float[np.ndarray, "cases dims"] | None = None
 
     def __post_init__(self) -> None:
         if self.hard.shape != self.soft_logits.shape:
@@ -75,7 +86,9 @@ class Targets:
     def take(self, positions: np.ndarray) -> Targets:
         """Return the targets of the cases at integer ``positions``."""
         zones = None if self.zones is None else self.zones.take(positions)
-        return replace(self, hard=self.hard[positions], soft_logits=self.soft_logits[positions], zones=zones)
+        embeddings = None if self.embeddings is None else self.embeddings[positions]
+        hard, soft_logits = self.hard[positions], self.soft_logits[positions]
+        return replace(self, hard=hard, soft_logits=soft_logits, zones=zones, embeddings=embeddings)
 
 
 def hard(
@@ -129,6 +142,28 @@ def spatial(
     """
     located = objective.model_copy(update={"attention": attention_of("spatial", objective)})
     return Targets(labels, required("spatial", soft_logits), located)
+
+
+def embedded(
+    labels: Float[np.ndarray, "cases findings"],
+    soft_logits: Float[np.ndarray, "cases findings"] | None,
+    objective: ObjectiveSettings,
+    rng: np.random.Generator,
+    space: LabelSpace = _ANY,
+) -> Targets:
+    """Hard labels, and a term on embeddings of privileged information (``feature``, ``relational``, ``contrastive``).
+
+    The arm's kind is the term; its weight is the objective's, or 1 where that is 0 (:func:`embedding_of`).
+    """
+    return hard(labels, soft_logits, objective, rng)
+
+
+def embedding_of(kind: str, objective: ObjectiveSettings) -> EmbeddingTerms:
+    """Return the embedding terms that an arm of this kind trains with."""
+    terms = objective.embedding
+    if kind in EMBEDDED and not getattr(terms, kind):
+        return terms.model_copy(update={kind: 1.0})
+    return terms
 
 
 def zone_truth(

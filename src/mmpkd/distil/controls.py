@@ -121,6 +121,15 @@ def permuted(
     return Targets(labels, _permuted_within(softs, np.zeros(len(softs), np.int64), rng), objective)
 
 
+def moved_rows(kind: str, labels: Matrix, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return rows of privileged information as an arm of this kind is given them: another case's for these controls."""
+    if kind == "shuffled":
+        return _permuted_within(rows, _patterns(labels), rng)
+    if kind == "permuted":
+        return _permuted_within(rows, np.zeros(len(rows), np.int64), rng)
+    return rows
+
+
 def constant(
     labels: Matrix,
     soft_logits: Matrix | None,

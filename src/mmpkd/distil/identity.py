@@ -35,6 +35,8 @@ def training_fingerprint(
         arrays += [rois.cases, rois.findings, rois.share]
     if targets.zones is not None:
         arrays += [targets.zones.logits, targets.zones.coverage]
+    if targets.embeddings is not None and targets.objective.embedding.names:
+        arrays.append(targets.embeddings)
     return fingerprint(
         {
             "student": student.to_data(),

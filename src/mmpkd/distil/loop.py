@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from mmpkd.cohort.cohort import Task
 from mmpkd.distil import augment, checkpoint
-from mmpkd.distil.arms import Targets
+from mmpkd.distil.arms import NO_EMBEDDINGS, Targets
 from mmpkd.distil.attention_criterion import AttentionCriterion, check_attention
 from mmpkd.distil.batches import BatchFeeder, draw_views, dropout_seed, epoch_batches, student_seed
 from mmpkd.distil.criterion import Criterion, build_criterion
+from mmpkd.distil.embedding_criterion import EmbeddingCriterion
+from mmpkd.distil.further_terms import FurtherTerms
 from mmpkd.distil.identity import training_fingerprint
 from mmpkd.distil.optimizer import build_optimizer
 from mmpkd.distil.own_map import MappedStudent
@@ -56,7 +58,7 @@ class TrainedStudent:
     Args:
         student: With the weights of the best epoch, in evaluation mode.
         history: One row an epoch: ``epoch`` (from 1), ``train_loss``, ``train_hard``, ``train_soft`` (the
-            parts without their weights, NaN where there are none), so each attention term that is on
+            parts without their weights, NaN where there are none), so each further term that is on
             (``train_entropy``), ``learning_rate`` (at its end) and ``val_auroc``.
         best_epoch: The epoch with the best validation metric; the last one where it is undefined throughout, or
             where the arm keeps that.
@@ -108,6 +110,8 @@ def train(
         raise ValueError(f"targets have {len(targets)} rows but there are {len(images)} cases")
     taught, attention = targets.take(train_positions), targets.objective.attention
     check_attention(attention, training, student_settings.head, rois is not None, taught.zones is not None)
+    if taught.objective.embedding.names and taught.embeddings is None:
+        raise InputError(NO_EMBEDDINGS)
     if np.isnan(taught.hard).all() and np.isnan(taught.soft_logits).all():
         raise InputError("no training case has a label or a soft label; check the split and the label columns.")
     accelerator = Accelerator(mixed_precision="no")  # autocast is our own: accelerate's is set once per process
@@ -193,8 +197,11 @@ class _Run:
         zones = None
         if targets.zones is not None and terms.zones:
             zones = ZoneCriterion(targets.zones, student.settings.patch_temperature, self.device)
-        self.attention = AttentionCriterion(terms, targets.hard, rois, self.device, self.processes, zones)
-        self.model: nn.Module = accelerator.prepare(MappedStudent(student) if terms.names else student)
+        attention = AttentionCriterion(terms, targets.hard, rois, self.device, self.processes, zones)
+        embedding = EmbeddingCriterion(targets.objective.embedding, targets.embeddings, self.device)
+        self.further = FurtherTerms(attention, embedding)
+        wrapped = MappedStudent(student, self.further.of_maps) if self.further.names else student
+        self.model: nn.Module = accelerator.prepare(wrapped)
         self.optimizer = build_optimizer(student, training)
         self.feed = BatchFeeder(images, self.device, training.batch_size, resident=True)
         self.criterion = self._build_criterion(0)
@@ -227,23 +234,23 @@ class _Run:
                 total += loss
                 first_bad = torch.where(loss.isfinite(), first_bad, first_bad.clamp(max=step))
                 if step % training.log_every == 0 or step == steps - 1:
-                    parts.append(torch.cat([self.criterion.parts(logits, own), self.attention.told(terms, batch)]))
+                    parts.append(torch.cat([self.criterion.parts(logits, own), self.further.told(terms, batch)]))
                     self._check_finite(first_bad, epoch, batches)
         means = torch.cat([(total / steps).reshape(1), torch.stack(parts).nanmean(0)])
-        names = ("loss", "hard", "soft", *self.attention.names)
+        names = ("loss", "hard", "soft", *self.further.names)
         told = zip(names, self.accelerator.reduce(means, "mean").tolist(), strict=True)
         return {"epoch": epoch + 1, **{f"train_{name}": value for name, value in told}, "learning_rate": rate}
 
     def _step_loss(
         self, images: Tensor, moves: Tensor | None, own: Tensor, batch: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the logits of the first views, and the attention terms, none in the ordinary case."""
+        """Return the loss, the logits of the first views, and all further terms, none in the ordinary case."""
         with self.precision.autocast(self.device):
             output = self.model(images)
-        if not self.attention.names:
-            return self.criterion.loss(output, own, batch), output.detach(), self.attention.weights
-        logits, terms = output.logits[: len(own)], self.attention(output, moves, own, batch)
-        loss = self.criterion.loss(logits, own, batch) + (self.attention.weights * terms).sum()
+        if not self.further.names:
+            return self.criterion.loss(output, own, batch), output.detach(), self.further.weights
+        logits, terms = output.logits[: len(own)], self.further(output, moves, own, batch)
+        loss = self.criterion.loss(logits, own, batch) + (self.further.weights * terms).sum()
         return loss, logits.detach(), terms.detach()
 
     def _load(
@@ -255,7 +262,7 @@ class _Run:
         """
         share = batches.shape[1] // self.processes
         own = slice(self.process * share, (self.process + 1) * share)
-        drawn = draw_views(self.training.augment, batches.shape, self.seed, epoch, self.attention.views)
+        drawn = draw_views(self.training.augment, batches.shape, self.seed, epoch, self.further.views)
         on_device = None if drawn is None else torch.from_numpy(drawn[:, :, own]).to(self.device)
         rows = torch.from_numpy(batches).to(self.device)
         for step, batch in enumerate(batches):

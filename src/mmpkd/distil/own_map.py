@@ -25,18 +25,21 @@ class MappedLogits(NamedTuple):
 
     Args:
         logits: The student's, as without the map.
-        maps: Non-negative, each of sum 1: one a finding with the ``patch`` head, else one for all findings.
+        features: What the head reads of the whole image: the class token, or the mean of the patch tokens.
+        maps: Non-negative, each of sum 1: one a finding with the ``patch`` head, else one for all findings; none if not
+            asked for.
         patch_logits: The ``patch`` head's logits before pooling; ``None`` with other heads.
     """
 
     logits: Float[Tensor, "batch findings"]
+    features: Float[Tensor, "batch width"]
     maps: Float[Tensor, "batch maps rows columns"]
     patch_logits: Float[Tensor, "batch findings rows columns"] | None
 
 
 @final
 class MappedStudent(nn.Module):
-    r"""A student that returns its map beside its logits.
+    r"""A student that returns its features and its map beside its logits.
 
     With the ``patch`` head the map of finding k is :math:`a_{kn} = \mathrm{softmax}_n(z_{nk} / \tau)`, the weights with
     which log-sum-exp pools: :math:`\partial y_k / \partial z_{nk} = a_{kn}`. With the other heads it is the last
@@ -47,14 +50,17 @@ class MappedStudent(nn.Module):
 
     Args:
         student: Shared, not copied.
+        maps: Whether to make the map.
 
     Raises:
         InputError: The grid has one patch, or the last block has no attention to read.
     """
 
-    def __init__(self, student: Student) -> None:
+    def __init__(self, student: Student, maps: bool = True) -> None:
         super().__init__()
-        self.student = student
+        self.student, self.maps = student, maps
+        if not maps:
+            return
         if student.grid[0] * student.grid[1] < 2:
             raise InputError(
                 "objective.attention: the student has a single patch, so it has no map; lower student.patch_px."
@@ -65,7 +71,21 @@ class MappedStudent(nn.Module):
     def forward(self, images: Float[Tensor, "batch channels size size"]) -> MappedLogits:
         """Return logits and maps, in single precision whatever the autocast."""
         head = self.student.head
+        if not self.maps:
+            return self._plain(images)
         return self._pooled(images, head) if isinstance(head, PatchHead) else self._attended(images)
+
+    def _plain(self, images: Float[Tensor, "batch channels size size"]) -> MappedLogits:
+        tokens = self.student.tokens(images)
+        with torch.autocast(tokens.device.type, enabled=False):
+            features = self._features(tokens)
+            no_maps = features.new_empty(len(features), 0, *self.student.grid)
+            return MappedLogits(self.student.head(tokens.float()), features, no_maps, None)
+
+    def _features(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch width"]:
+        if self.student.settings.head == "class-token":
+            return tokens[:, 0].float()
+        return tokens[:, self.student.prefix_tokens :].float().mean(1)
 
     def _pooled(self, images: Float[Tensor, "batch channels size size"], head: PatchHead) -> MappedLogits:
         tokens = self.student.tokens(images)
@@ -73,7 +93,8 @@ class MappedStudent(nn.Module):
             patch_logits = head.patch_logits(tokens.float())
             logits = pool_patches(patch_logits, head.temperature)
             maps = (patch_logits / head.temperature).softmax(1)
-        return MappedLogits(logits, self._on_grid(maps.mT), self._on_grid(patch_logits.mT))
+            features = self._features(tokens)
+        return MappedLogits(logits, features, self._on_grid(maps.mT), self._on_grid(patch_logits.mT))
 
     def _attended(self, images: Float[Tensor, "batch channels size size"]) -> MappedLogits:
         student, prefix = self.student, self.student.prefix_tokens
@@ -84,7 +105,8 @@ class MappedStudent(nn.Module):
             read = slice(0, 1) if student.settings.head == "class-token" else slice(prefix, None)
             rows = found[0][:, :, read, prefix:].float().mean((1, 2))
             maps = (rows + _LEAST_SHARE / rows.shape[1]) / (rows.sum(1, keepdim=True) + _LEAST_SHARE)
-        return MappedLogits(logits, self._on_grid(maps.unsqueeze(1)), None)
+            features = self._features(tokens)
+        return MappedLogits(logits, features, self._on_grid(maps.unsqueeze(1)), None)
 
     def _on_grid(self, values: Float[Tensor, "batch maps patches"]) -> Float[Tensor, "batch maps rows columns"]:
         return values.unflatten(2, self.student.grid)

@@ -208,6 +208,29 @@ class AttentionTerms(Settings):
         return tuple(name for name, weight in self if weight)
 
 
+class EmbeddingTerms(Settings):
+    """Weights of the terms that arrange images as embeddings of privileged information lie; 0 leaves a term out.
+
+    Formulas and sources stand in :mod:`mmpkd.distil.embedding_terms`; the embeddings are made by ``teach.embedding``.
+
+    Args:
+        feature: One minus the linear CKA of the student's features and the embeddings.
+        relational: Distances and angles between cases.
+        contrastive: Each case's similarities to the other cases of the batch.
+        temperature: Of these similarities.
+    """
+
+    feature: NotNegative = 0.0
+    relational: NotNegative = 0.0
+    contrastive: NotNegative = 0.0
+    temperature: Annotated[float, Field(gt=0.0, le=10.0)] = 0.1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms that are on, in the order above."""
+        return tuple(name for name in ("feature", "relational", "contrastive") if getattr(self, name))
+
+
 class ObjectiveSettings(Settings):
     """The distillation objective; see :mod:`mmpkd.distil.objective` for the formulas.
 
@@ -223,6 +246,7 @@ class ObjectiveSettings(Settings):
     temperature: Temperatures = 1.0
     preset: PresetName = "paper"
     attention: AttentionTerms = AttentionTerms()
+    embedding: EmbeddingTerms = EmbeddingTerms()
 
     def weights(self, findings: Sequence[str], epoch: int, epochs: int) -> Float[np.ndarray, " findings"]:
         """Return λ of each finding in epoch ``epoch`` (from 0) of ``epochs``."""

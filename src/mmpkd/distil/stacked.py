@@ -115,8 +115,9 @@ def train_stacked(
     """
     if len({member.shape for member in members}) != 1:
         raise ValueError("the members of a stack differ in their recipe or in their steps an epoch")
-    if any(member.targets.objective.attention.names for member in members):
-        raise ValueError("a member with terms on its map cannot be stacked")
+    objectives = [member.targets.objective for member in members]
+    if any(objective.attention.names or objective.embedding.names for objective in objectives):
+        raise ValueError("a member with terms on its map or features cannot be stacked")
     run = _Stack(student_settings, members, images, val_positions, val_labels, tuple(findings), task, recorded)
     with explicit_attention(run.stacked, run.precision.explicit_attention):
         run.train(progress)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmpkd import registry
-from mmpkd.distil.arms import LabelSpace, Targets, epochs_of
+from mmpkd.distil.arms import NO_EMBEDDINGS, LabelSpace, Targets, embedding_of, epochs_of
+from mmpkd.distil.controls import moved_rows
 from mmpkd.distil.settings import TrainingSettings
+from mmpkd.errors import InputError
 from mmpkd.progress import SILENT, Progress
 from mmpkd.study.settings import StudySettings
 
@@ -50,7 +52,23 @@ def arm_targets(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         from mmpkd.study.located import zone_labels
 
         targets = replace(targets, zones=zone_labels(work, chosen, labels, rng, work.grid))
-    return targets
+    return with_embeddings(work, chosen.kind, targets, rng)
+
+
+def with_embeddings(work: CellWork, kind: str, targets: Targets, rng: np.random.Generator) -> Targets:
+    """Add the training cases' embeddings where the arm has a term on them; `shuffled` and `permuted` move them too.
+
+    Raises:
+        InputError: There are none.
+    """
+    terms = embedding_of(kind, targets.objective)
+    if not terms.names:
+        return targets
+    if work.embeddings is None:
+        raise InputError(NO_EMBEDDINGS)
+    own = np.where(work.cohort.in_split("train")[:, None], work.embeddings, np.nan)
+    objective = targets.objective.model_copy(update={"embedding": terms})
+    return replace(targets, embeddings=moved_rows(kind, targets.hard, own, rng), objective=objective)
 
 
 def arm_rois(work: CellWork, arm: str, seed: int) -> Cohort:

@@ -38,6 +38,7 @@ class CellWork:
         soft_logits: (cases, findings), NaN where the teacher says nothing; ``None`` before `teach` has run.
         provenance: What a student's file says of its making.
         located: (cases, findings, regions), NaN where the teacher says nothing; ``None`` if it says nothing of places.
+        embeddings: (cases, dims) of privileged information, rows of NaN where there is none; ``None`` if not asked for.
     """
 
     study: StudySettings
@@ -46,6 +47,7 @@ class CellWork:
     soft_logits: np.ndarray | None
     provenance: Mapping[str, object]
     located: np.ndarray | None = None
+    embeddings: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Send the decoded images to a worker as a file name, not as their pixels."""

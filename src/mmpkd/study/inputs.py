@@ -15,7 +15,7 @@ from mmpkd.cohort.cohort import Cohort
 from mmpkd.cohort.image_set import ImageSet
 from mmpkd.cohort.read import read_cohort
 from mmpkd.cohort.rois import check_rois
-from mmpkd.distil.arms import attention_of
+from mmpkd.distil.arms import attention_of, embedding_of
 from mmpkd.errors import InputError
 from mmpkd.files import fingerprint
 from mmpkd.progress import SILENT, Progress
@@ -133,12 +133,15 @@ def check_arms(study: StudySettings) -> None:
         InputError: One sentence for each arm and reason.
     """
     from mmpkd.distil.attention_criterion import check_attention
+    from mmpkd.distil.embedding_criterion import check_embedding
 
     problems = []
     for name, arm in study.arms.items():
         try:
             training = arm_training(study, name)
             terms, head = attention_of(arm.kind, arm.objective), study.student.head
+            if embedding_of(arm.kind, arm.objective).names:
+                check_embedding(training, study.teach.embedding is not None)
             check_attention(
                 terms, training, head, study.cohort.rois is not None, has_zones=study.cohort.zones is not None
             )

@@ -168,9 +168,11 @@ class StudyRun:
                 located = located_matrix(table, cohort.cases.index, cohort.findings, self.study.cohort.zones.named)
         elif any(arm.kind not in WITHOUT_SOFT_LABELS for arm in self.study.arms.values()):
             raise InputError(f"{self.folder.soft_labels}: the soft labels are missing; run `mmpkd teach` first.")
-        return CellWork(
-            self.study, without_privileged(cohort), self.inputs.images, soft, self.provenance, located=located
-        )
+        embeddings = None
+        if self.folder.embeddings.is_file():
+            embeddings = read_table(self.folder.embeddings).set_index("case").loc[cohort.cases.index].to_numpy(float)
+        seen = without_privileged(cohort)
+        return CellWork(self.study, seen, self.inputs.images, soft, self.provenance, located, embeddings)
 
     def cohort(self) -> None:
         """Read and check the cohort, decode its images, write what is in it."""
@@ -204,7 +206,19 @@ class StudyRun:
                 table, told = with_located(taught.soft_labels, self.table.cohort, self.study)
                 taught = replace(taught, warnings=[*taught.warnings, *told])
                 write_json(self.folder.teacher, teacher_record(self.table.cohort, self.study, taught))
+                self._embed()
                 replace(table, provenance={**table.provenance, **self.provenance}).write(self.folder.soft_labels)
+
+    def _embed(self) -> None:
+        """Write the embeddings of privileged information, where the study asks for them."""
+        from mmpkd.teach.embed import embed
+
+        settings, cohort = self.study.teach.embedding, self.table.cohort
+        if settings is not None:
+            values = embed(cohort.privileged, cohort.in_split("train"), settings, self.root)
+            table = pd.DataFrame(values, columns=[f"e{column}" for column in range(values.shape[1])])
+            table.insert(0, "case", cohort.cases.index.to_numpy())
+            write_table(self.folder.embeddings, table, self.provenance)
 
     def run_cells(self) -> None:
         """Train, predict, map and score every cell that is not finished, several at a time.

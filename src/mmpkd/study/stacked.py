@@ -84,7 +84,7 @@ class StackedJob:
             training = arm_training(self.work.study, arm)
         except InputError:
             return None
-        if targets.objective.attention.names:
+        if targets.objective.attention.names or targets.objective.embedding.names:
             return None
         train = np.flatnonzero(self.work.cohort.in_split("train"))
         keep = partial(keep_student, self.work, arm, seed, folder)

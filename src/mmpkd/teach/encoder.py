@@ -147,6 +147,12 @@ class EncoderTeacher(Teacher):
         """Share of tokens that did not fit, in the last `fit` or `predict_proba`."""
         return None if self._count is None else self._count.cut_share
 
+    def embed(self, texts: list[str], seed: int = 0) -> Float[np.ndarray, "texts width"]:
+        """Return the frozen encoder's embedding of each text; no label is needed."""
+        if self._classifier is None:
+            self._load(1, seed)
+        return self._embed(texts)
+
     def _load(self, outputs: int, seed: int) -> TextClassifier:
         from mmpkd.teach.finetune import TextClassifier, pick_device
 

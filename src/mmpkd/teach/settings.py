@@ -12,6 +12,7 @@ from mmpkd.errors import InputError
 from mmpkd.registry import load
 from mmpkd.settings import Settings, describe_validation_error
 from mmpkd.teach.base import Teacher
+from mmpkd.teach.embed import EmbeddingSettings
 from mmpkd.teach.located import LocatedSettings
 
 
@@ -70,6 +71,7 @@ class TeachSettings(Settings):
             ``out_of_fold``; without it there is nothing held out.
         seed: Of the folds and of the teacher.
         located: Soft labels of zones, read from the text by rules; the cohort needs ``zones``.
+        embedding: Of the privileged information, for arms with a term on embeddings.
     """
 
     teacher: TeacherData = Field(default="tfidf", validate_default=True)
@@ -78,3 +80,4 @@ class TeachSettings(Settings):
     calibrate: bool = True
     seed: int = Field(default=0, ge=0)
     located: LocatedSettings | None = None
+    embedding: EmbeddingSettings | None = None

@@ -1,0 +1,175 @@
+"""Figures of experiments that are more than one report, from their run folders, with the numbers as Markdown.
+
+python studies/figures.py sweep RUN sweep.png            a study of several λ and T: AUROC against localisation
+python studies/figures.py spectrum OUT spectrum.png      variants with teachers of different quality
+python studies/figures.py controlled OUT controlled.png  the variants of studies/controlled.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from mmpkd.compare.threshold import helping_threshold
+from mmpkd.errors import InputError
+from mmpkd.files import read_json, read_table, written_whole
+from mmpkd.folder import RunFolder
+
+MACRO = "macro"
+
+
+def sweep(run: Path) -> Figure:
+    """Draw each arm's macro AUROC against its IoU, with intervals, and mark the Pareto set."""
+    table = _macro(RunFolder(run))
+    arms = table[table["kind"] == "arm"]
+    auroc, iou = (_by_arm(arms[arms["metric"] == metric]) for metric in ("auroc", "iou"))
+    best = pareto(auroc["estimate"].to_numpy(), iou["estimate"].to_numpy())
+    figure, axes = _figure(6.4, 4.4)
+    for number, arm in enumerate(auroc.index):
+        x, y = auroc.loc[arm], iou.loc[arm]
+        errors = {"xerr": _whiskers(x), "yerr": _whiskers(y)}
+        axes.errorbar(x["estimate"], y["estimate"], fmt="o", color=f"C{number}", elinewidth=0.8, **errors)
+        said = f"{arm}{' (Pareto)' if best[number] else ''}"
+        axes.annotate(said, (x["estimate"], y["estimate"]), (4, 4), textcoords="offset points", fontsize=8)
+    axes.set(xlabel="AUROC, mean over findings", ylabel="IoU of map and ROI at matched area")
+    _print(pd.DataFrame({"AUROC": _shown(auroc), "IoU": _shown(iou), "Pareto": np.where(best, "yes", "")}), "arm")
+    return figure
+
+
+def pareto(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Say which points no other point beats in one measure without losing in the other."""
+    better = (first[:, None] <= first) & (second[:, None] <= second)
+    strictly = (first[:, None] < first) | (second[:, None] < second)
+    beaten: np.ndarray = (better & strictly).any(axis=1)
+    return ~beaten
+
+
+def spectrum(out: Path) -> Figure:
+    """Draw the gain of `mmpkd` over `hard` against the teacher's AUROC, and where it starts to help."""
+    rows = []
+    for folder in _variants(out):
+        table = _macro(folder)
+        gain = _one(table, "difference", "mmpkd", "auroc")
+        record = read_json(folder.teacher)["test"]["macro"]
+        quality = record["auroc" if record.get("reference_auroc") is None else "reference_auroc"]
+        rows.append({"variant": folder.path.name, "teacher": quality, **gain})
+    points = pd.DataFrame(rows).set_index("variant").sort_values("teacher")
+    errors = (points["high"] - points["low"]).to_numpy() / 2 / norm.ppf(0.975)
+    found = helping_threshold(points["teacher"].to_numpy(), points["estimate"].to_numpy(), errors)
+    figure, axes = _figure(6.4, 4.0)
+    axes.axhline(0, color="grey", linewidth=0.8)
+    for number, (name, point) in enumerate(points.iterrows()):
+        kind = str(name).partition("-")[0]
+        marker = {"whole": "*", "patients": "o", "words": "s", "flipped": "^"}.get(kind, "o")
+        axes.errorbar(point["teacher"], point["estimate"], _whiskers(point), fmt=marker, color=f"C{number}", label=name)
+    line = np.array([points["teacher"].min(), points["teacher"].max()])
+    axes.plot(line, found.intercept + found.slope.estimate * line, color="black", linewidth=0.8)
+    crossing = found.crossing
+    if not np.isnan(crossing.low):
+        axes.axvspan(max(crossing.low, line[0] - 0.02), min(crossing.high, line[1] + 0.02), alpha=0.15, color="grey")
+    axes.legend(fontsize=7, ncols=2)
+    axes.set(xlabel="AUROC of the teacher on test cases", ylabel="AUROC of 'mmpkd' less 'hard'")
+    _print(pd.DataFrame({"teacher's AUROC": points["teacher"].map("{:.3f}".format), "gain": _shown(points)}), "teacher")
+    print(f"\nslope {found.slope.estimate:.2f} ({found.slope.low:.2f} to {found.slope.high:.2f}) a unit of AUROC;")
+    print(f"helps from a teacher's AUROC of {crossing.estimate:.3f} ({crossing.low:.3f} to {crossing.high:.3f})")
+    return figure
+
+
+def controlled(out: Path) -> Figure:
+    """Draw, for each variant, the differences of every arm from `hard` in AUROC and in IoU."""
+    folders = _variants(out)
+    figure = Figure(figsize=(11, 1.1 + 0.27 * 9 * ((len(folders) + 1) // 2)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots((len(folders) + 1) // 2, 4, squeeze=False)
+    for place, folder in enumerate(folders):
+        table = _macro(folder)
+        shown = {}
+        for column, metric in enumerate(("auroc", "iou")):
+            axes = grid[place // 2, 2 * (place % 2) + column]
+            rows = table[(table["kind"] == "difference") & (table["metric"] == metric)]
+            rows = _by_arm(rows[rows["reference_arm"] == "hard"])
+            shown[metric.upper()] = _shown(rows, sign="+")
+            at = np.arange(len(rows))[::-1]
+            axes.axvline(0, color="grey", linewidth=0.8)
+            axes.errorbar(rows["estimate"], at, xerr=_whiskers(rows), fmt="o", markersize=4, elinewidth=1)
+            axes.set_yticks(at, rows.index if column == 0 else [""] * len(at), fontsize=8)
+            axes.set_title(f"{folder.path.name}: {metric.upper()} less 'hard'", fontsize=9)
+        hard = {name: _one(table, "arm", "hard", name.lower()) for name in shown}
+        head = pd.DataFrame({name: _shown(pd.DataFrame([value])).to_list() for name, value in hard.items()}, ["hard"])
+        print(f"\n{folder.path.name}\n")
+        _print(pd.concat([head, pd.DataFrame(shown)]), "arm, less 'hard'")
+    for spare in grid.ravel()[2 * len(folders) :]:
+        spare.remove()
+    return figure
+
+
+def _variants(out: Path) -> list[RunFolder]:
+    folders = [RunFolder(path.parent) for path in sorted(out.glob("*/verdict.json"), key=lambda path: path.parent)]
+    if not folders:
+        raise InputError(f"{out}: holds no finished variant; `mmpkd run` a study file with variants first.")
+    return folders
+
+
+def _macro(folder: RunFolder) -> pd.DataFrame:
+    table = read_table(folder.comparison)
+    return table[(table["finding"] == MACRO) & table["policy"].isin(["", "matched-area"])]
+
+
+def _by_arm(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop_duplicates("arm").set_index("arm")[["estimate", "low", "high"]]
+
+
+def _one(table: pd.DataFrame, kind: str, arm: str, metric: str) -> dict[str, float]:
+    rows = table[(table["kind"] == kind) & (table["arm"] == arm) & (table["metric"] == metric)]
+    rows = rows[rows["reference_arm"].isin(["", "hard"])]
+    return {name: float(rows.iloc[0][name]) for name in ("estimate", "low", "high")}
+
+
+def _whiskers(row: pd.Series | pd.DataFrame) -> np.ndarray:
+    below, above = row["estimate"] - row["low"], row["high"] - row["estimate"]
+    return np.abs(np.stack([np.atleast_1d(below), np.atleast_1d(above)]))
+
+
+def _shown(rows: pd.DataFrame, sign: str = "") -> pd.Series:
+    return rows.apply(
+        lambda row: f"{row['estimate']:{sign}.3f} ({row['low']:{sign}.3f} to {row['high']:{sign}.3f})", axis=1
+    )
+
+
+def _print(table: pd.DataFrame, index: str) -> None:
+    print(f"| {index} | {' | '.join(table.columns)} |")
+    print("|---" * (len(table.columns) + 1) + "|")
+    for name, row in table.iterrows():
+        print(f"| {name} | {' | '.join(map(str, row))} |")
+
+
+def _figure(width: float, height: float) -> tuple[Figure, object]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+FIGURES: dict[str, Callable[[Path], Figure]] = {"sweep": sweep, "spectrum": spectrum, "controlled": controlled}
+
+
+def main() -> None:
+    """Draw one figure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("figure", choices=FIGURES)
+    parser.add_argument("run", type=Path, help="the run folder, or that of the variants")
+    parser.add_argument("path", type=Path, help="the PNG to write")
+    arguments = parser.parse_args()
+    figure = FIGURES[arguments.figure](arguments.run)
+    with written_whole(arguments.path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
