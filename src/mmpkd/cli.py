@@ -199,6 +199,23 @@ def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run
 
 
 @app.command()
+def lend(
+    lender: Annotated[Path, typer.Argument(metavar="LENDER.yaml", help="The study whose teacher it is.")],
+    borrower: Annotated[Path, typer.Argument(metavar="BORROWER.yaml", help="The study whose cases it labels.")],
+    out: Annotated[Path, typer.Argument(metavar="TABLE.parquet", help="The soft labels, for a precomputed teacher.")],
+    finding: Annotated[list[str] | None, typer.Option(help="OWN=THEIRS: which finding stands for which.")] = None,
+    variant: Variant = None,
+    quiet: Quiet = False,
+) -> None:
+    """Let one study's teacher label the cases of another, whose own labels it never sees."""
+    with _told_plainly():
+        from mmpkd.study.lend import lend as lend_labels
+
+        cases = lend_labels(lender, borrower, out, finding or (), variant, Progress(quiet))
+        _print([f"soft labels of {cases} cases: {out}"])
+
+
+@app.command()
 def predict(
     student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A `student` folder of a run.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],

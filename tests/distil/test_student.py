@@ -192,3 +192,17 @@ def test_patch_head_exposes_its_logits_on_the_grid():
     assert isinstance(student.head, PatchHead)
     logits = student.head.patch_logits(student.tokens(_images(student.settings)))
     assert logits.shape == (3, int(np.prod(student.grid)), 2)
+
+
+def test_a_student_that_goes_on_from_another_sees_images_as_that_one_did(tmp_path, small):
+    from mmpkd.distil.checkpoint import save_student
+
+    first = build_student(small, ["a"])
+    first.mean.fill_(0.3)
+    first.std.fill_(0.1)
+    save_student(first, tmp_path)
+    second = build_student(small.model_copy(update={"weights": tmp_path / "weights.safetensors"}), ["b", "c"])
+    assert second.mean.unique().tolist() == pytest.approx([0.3])
+    assert second.std.unique().tolist() == pytest.approx([0.1])
+    for name, weight in first.backbone.state_dict().items():
+        assert torch.equal(weight, second.backbone.state_dict()[name]), name

@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from mmpkd import __version__
 from mmpkd.distil.settings import StudentSettings
 from mmpkd.distil.student import Student, build_student
+from mmpkd.distil.weights import DOCUMENT
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, write_json, written_whole
 
 FORMAT = 1
-WEIGHTS, DOCUMENT, STATE = "weights.safetensors", "student.json", "state.safetensors"
+WEIGHTS, STATE = "weights.safetensors", "state.safetensors"
 
 
 def save_student(student: Student, folder: Path, provenance: Mapping[str, object] | None = None) -> None:

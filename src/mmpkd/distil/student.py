@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmpkd.cohort.cohort import Task
 from mmpkd.distil.heads import build_head
 from mmpkd.distil.settings import StudentSettings
-from mmpkd.distil.weights import load_backbone_weights
+from mmpkd.distil.weights import load_backbone_weights, own_normalisation
 from mmpkd.errors import InputError, did_you_mean
 
 FROM_SCRATCH_MEAN, FROM_SCRATCH_STD = 0.5, 0.25  # grey levels in [0, 1], when no pretraining dictates others
@@ -182,9 +182,11 @@ def _patch_px(backbone: Any) -> tuple[int, ...]:
 
 
 def _normalisation(settings: StudentSettings, backbone: Any) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel: the pretraining's own, else the stated constants."""
+    """Return mean and standard deviation per channel: those of the weights' own training, else the stated constants."""
     if not settings.pretrained and settings.weights is None:
         return [FROM_SCRATCH_MEAN] * settings.channels, [FROM_SCRATCH_STD] * settings.channels
+    if settings.weights is not None and (own := own_normalisation(settings.weights, settings.channels)):
+        return own
     config = backbone.pretrained_cfg
     mean, std = list(config["mean"]), list(config["std"])
     if settings.channels == 1:

@@ -13,6 +13,10 @@ from timm.models import adapt_input_conv
 from torch import Tensor
 
 from mmpkd.errors import InputError
+from mmpkd.files import read_json
+
+DOCUMENT = "student.json"
+"""What lies beside the weights of a student of ours, and says how to use them."""
 
 _CLASSIFIERS = ("head.", "head_dist.")
 _SHOWN = 3
@@ -47,6 +51,16 @@ def load_backbone_weights(backbone: Any, path: Path) -> None:
             "of the same backbone, with the same width, depth and patch."
         )
     backbone.load_state_dict(state)
+
+
+def own_normalisation(weights: Path, channels: int) -> tuple[list[float], list[float]] | None:
+    """Return mean and deviation a channel of the student whose weights these are; ``None`` if they are not one's."""
+    document = weights.parent / DOCUMENT
+    if not document.is_file():
+        return None
+    image = read_json(document).get("image", {})
+    mean, deviation = list(image.get("mean", ())), list(image.get("std", ()))
+    return (mean, deviation) if len(mean) == len(deviation) == channels else None
 
 
 def _first(names: list[str]) -> str:
