@@ -45,18 +45,8 @@ def test_the_lent_teacher_knows_what_its_own_cohort_taught(studies: Path) -> Non
 
 
 def test_the_table_is_one_for_a_precomputed_teacher(studies: Path) -> None:
-    done = CliRunner().invoke(
-        app,
-        [
-            "lend",
-            str(studies / "a.yaml"),
-            str(studies / "breast.yaml"),
-            str(studies / "m.parquet"),
-            "-q",
-            "--finding",
-            "mass=nodule",
-        ],
-    )
+    paths = [str(studies / name) for name in ("a.yaml", "breast.yaml", "m.parquet")]
+    done = CliRunner().invoke(app, ["lend", *paths, "-q", "--finding", "mass=nodule"])
     assert done.exit_code == 0, done.output
     data = yaml.safe_load((studies / "breast.yaml").read_text(encoding="utf-8"))
     data["teach"] = {"teacher": {"kind": "precomputed", "table": str(studies / "m.parquet")}}
