@@ -15,7 +15,7 @@ FINDINGS: Mapping[str, Sequence[str]] = {
     "consolidation": (
         r"consolidat\w+",
         r"infiltrat\w+",
-        r"air-?space (disease|opacit\w+|shadow\w*)",
+        r"air[- ]?space (disease|change\w*|opacit\w+|opacif\w+|shadow\w*)",
         r"pneumonia",
     ),
     "opacity": (
