@@ -1,12 +1,12 @@
 """Real notes and two radiologists: does text that says where agree with them, and does a student that it teaches?
 
-    python studies/chest_notes_zones.py cohort DATA OUT     writes the cohort, prints how the notes agree
-    mmpkd run studies/chest-notes-spatial.yaml --root OUT
+    python studies/chest_notes_zones.py cohort DATA OUT     writes cohort and study, prints how the notes agree
+    mmpkd run OUT/study.yaml --out RUN
     python studies/chest_notes_zones.py maps RUN OUT        prints how the students' maps agree
 
-DATA is the folder of chest_xray_notes (covid-chestxray-dataset with lung boxes). Two radiologists scored six lung zones,
-0 to 3, on 88 of its images; these, with all images of their patients, are the test split. Zones are thirds of each
-lung's box. A zone is involved where the mean of both scores is at least 1.
+DATA is the folder of chest_xray_notes (covid-chestxray-dataset with lung boxes). Two radiologists scored six lung
+zones, 0 to 3, on 88 of its images; these, with all images of their patients, are the test split. Zones are thirds of
+each lung's box. A zone is involved where the mean of both scores is at least 1.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def write_cohort(data: Path, out: Path) -> None:
     }
     for name, table in tables.items():
         write_text(out / name, table.to_csv(index=False, lineterminator="\n"))
-    description = read_yaml(STUDY)["cohort"]
-    write_text(out / "cohort.yaml", yaml.safe_dump({**description, "image_root": str(data.resolve())}, sort_keys=False))
+    study = read_yaml(STUDY)
+    study["cohort"]["image_root"] = str(data.resolve())
+    write_text(out / "study.yaml", yaml.safe_dump(study, sort_keys=False))
 
 
 def read_scores(data: Path) -> pd.DataFrame:
@@ -85,8 +86,9 @@ def zone_boxes(lungs: pd.DataFrame) -> pd.DataFrame:
 
 def print_agreement(data: Path, out: Path) -> None:
     """Print the AUROC of the located notes for each zone that the radiologists call involved."""
-    cohort = read_cohort(CohortSettings.from_yaml(out / "cohort.yaml"), out).cohort
-    rows, counts = locate_findings(cohort.privileged, (FINDING,), SCHEMES["six"], LOCATED)
+    study, root = load_study(out / "study.yaml")
+    cohort = read_cohort(study.cohort, root).cohort
+    rows, counts = locate_findings(cohort.privileged, cohort.findings, SCHEMES["six"], LOCATED)
     told = rows.pivot(index="case", columns="region", values="logit")
     scores = read_scores(data)
     scores = scores[scores.index.isin(cohort.cases.index)]
@@ -106,7 +108,7 @@ def print_agreement(data: Path, out: Path) -> None:
 
 def print_maps(run_folder: Path, out: Path) -> None:
     """Print how much denser each arm's maps are in involved than in free zones: the mean log2 of the ratio."""
-    study, root = load_study(STUDY, out)
+    study, root = load_study(out / "study.yaml")
     run = StudyRun(study, root, run_folder)
     work, free = run.work, read_cohort(_with_free(study.cohort), root).cohort
     positions = np.flatnonzero(work.cohort.cases.index.isin(work.cohort.rois["case"]) & work.cohort.in_split("test"))
@@ -122,10 +124,10 @@ def print_maps(run_folder: Path, out: Path) -> None:
         for seed in study.seeds:
             maps = read_maps(run.folder.cell(arm, seed).maps("patch"))
             column = maps.findings.index(FINDING)
-            pairs = ((inside[case], outside[case], maps.values[row_of[case], column]) for case in both)
-            values.append(
-                [_contrast(token_map_on_canvas(found, a, work.images), a.mask, b.mask) for a, b, found in pairs]
-            )
+            of_case = {case: maps.values[row_of[case], column] for case in both}
+            canvases = [token_map_on_canvas(of_case[case], inside[case], work.images) for case in both]
+            masks = [(inside[case].mask, outside[case].mask) for case in both]
+            values.append([_contrast(canvas, *pair) for canvas, pair in zip(canvases, masks, strict=True)])
         by_seed[arm] = np.stack([mean_draws(np.array(one)[:, None], patients, counts)[0] for one in values])
     print(f"{len(both)} images of {len(names)} patients with involved and free zones, {len(study.seeds)} seeds\n")
     print("| arm | log2 density, involved to free | less 'hard' |\n|---|---|---|")
@@ -137,15 +139,9 @@ def print_maps(run_folder: Path, out: Path) -> None:
 
 
 def _with_free(cohort: CohortSettings) -> CohortSettings:
-    if cohort.rois is None:
-        raise ValueError("the study has no ROIs")
-    return replace_table(cohort, "free.csv")
-
-
-def replace_table(cohort: CohortSettings, table: str) -> CohortSettings:
-    """Return the cohort with its ROIs from another table."""
+    """Return the cohort with its free zones for ROIs."""
     data = cohort.to_data()
-    return CohortSettings.from_data({**data, "rois": {**data["rois"], "table": table}}, table)
+    return CohortSettings.from_data({**data, "rois": {**data["rois"], "table": "free.csv"}}, "free.csv")
 
 
 def _contrast(found: np.ndarray, involved: np.ndarray, free: np.ndarray) -> float:
