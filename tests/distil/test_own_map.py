@@ -5,8 +5,8 @@ import torch
 from mmpkd.attribute.attention import LastBlockAttention
 from mmpkd.attribute.vit import vit_of
 from mmpkd.distil.attention_terms import entropy, inconsistency, mass_cross_entropy, total_variation
-from mmpkd.distil.heads import pool_patches
 from mmpkd.distil.own_map import MappedStudent
+from mmpkd.distil.pooling import Pooling
 from mmpkd.distil.settings import StudentSettings
 from mmpkd.distil.student import build_student, explicit_attention
 from mmpkd.errors import InputError
@@ -68,7 +68,7 @@ def test_the_patch_head_s_map_is_the_gradient_of_its_logit(temperature):
     output = MappedStudent(student)(_images(student))
     for finding in range(2):
         logits = output.patch_logits.detach().flatten(2).mT.requires_grad_()
-        pool_patches(logits, temperature)[:, finding].sum().backward()
+        Pooling(temperature=temperature).image(logits)[:, finding].sum().backward()
         torch.testing.assert_close(output.maps[:, finding].flatten(1), logits.grad[..., finding], atol=1e-6, rtol=0)
 
 

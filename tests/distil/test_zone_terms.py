@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpkd.distil.heads import pool_patches
-from mmpkd.distil.zone_terms import pool_zones, zone_cross_entropy
+from mmpkd.distil.pooling import Pooling
+from mmpkd.distil.zone_terms import zone_cross_entropy
 
 NAN = math.nan
 
@@ -17,27 +17,29 @@ def test_the_zone_that_covers_everything_is_the_image(temperature, seed):
     torch.manual_seed(seed)
     logits = torch.randn(2, 3, 9, dtype=torch.float64)
     whole = torch.ones(2, 1, 9, dtype=torch.float64)
-    pooled = pool_zones(logits, whole, temperature)[..., 0]
-    torch.testing.assert_close(pooled, pool_patches(logits.mT, temperature), atol=1e-9, rtol=0)
+    pooled = Pooling(temperature=temperature).zones(logits, whole)[..., 0]
+    torch.testing.assert_close(pooled, Pooling(temperature=temperature).image(logits.mT), atol=1e-9, rtol=0)
 
 
 def test_a_zone_pools_its_own_patches_only():
     logits = torch.tensor([[[1.0, 2.0, 900.0, -5.0]]], dtype=torch.float64)
     coverage = torch.tensor([[[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0], [0.5, 1.0, 0.0, 0.0]]], dtype=torch.float64)
     expected = [math.log((math.e + math.e**2) / 2), -5.0, math.log((0.5 * math.e + math.e**2) / 1.5)]
-    torch.testing.assert_close(pool_zones(logits, coverage, 1.0)[0, 0], torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(
+        Pooling(temperature=1.0).zones(logits, coverage)[0, 0], torch.tensor(expected, dtype=torch.float64)
+    )
 
 
 def test_a_small_temperature_is_the_zones_maximum():
     logits = torch.tensor([[[1.0, 2.0, 900.0, -5.0]]])
-    pooled = pool_zones(logits, torch.tensor([[[1.0, 1.0, 0.0, 1.0]]]), 0.01)
+    pooled = Pooling(temperature=0.01).zones(logits, torch.tensor([[[1.0, 1.0, 0.0, 1.0]]]))
     assert pooled.item() == pytest.approx(2.0, abs=0.02)
 
 
 def test_an_empty_zone_is_the_image_and_has_finite_gradients():
     logits = torch.randn(1, 2, 4, requires_grad=True)
-    pooled = pool_zones(logits, torch.zeros(1, 1, 4), 0.5)
-    torch.testing.assert_close(pooled[..., 0], pool_patches(logits.mT, 0.5))
+    pooled = Pooling(temperature=0.5).zones(logits, torch.zeros(1, 1, 4))
+    torch.testing.assert_close(pooled[..., 0], Pooling(temperature=0.5).image(logits.mT))
     pooled.sum().backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()

@@ -17,9 +17,9 @@ class PatchLogits:
 
     .. math:: a_{nk} = \sigma(z_{nk}), \qquad z_k = \tau \log \frac{1}{N} \sum_n e^{z_{nk} / \tau}
 
-    Class-specific, and faithful by construction: the image logit is a stated function of these numbers and of
-    nothing else. It needs a student with the ``patch`` head. What it cannot show: where a token's evidence came
-    from, since attention may have carried it there from other patches.
+    by default; :mod:`mmpkd.distil.pooling` has the other rules. Class-specific, and faithful by construction: the image
+    logit is a stated function of these numbers and of nothing else. It needs a student with the ``patch`` head. What it
+    cannot show: where a token's evidence came from, since attention may have carried it there from other patches.
     """
 
     name = "patch"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mmpkd.distil.pooling import Pooling
 from mmpkd.distil.settings import StudentSettings
 from mmpkd.errors import InputError
 
@@ -22,7 +21,7 @@ class Head(Protocol):
 
 
 def build_head(
-    settings: StudentSettings, width: int, findings: int, prefix_tokens: int, class_token: bool
+    settings: StudentSettings, width: int, findings: int, prefix_tokens: int, class_token: bool, patches: int = 1
 ) -> nn.Module:
     """Return the head named in the settings, freshly initialised.
 
@@ -37,7 +36,7 @@ def build_head(
         return ClassTokenHead(width, findings)
     if settings.head == "mean":
         return MeanHead(width, findings, prefix_tokens)
-    return PatchHead(width, findings, prefix_tokens, settings.patch_temperature)
+    return PatchHead(width, findings, prefix_tokens, Pooling.of(settings), patches)
 
 
 def _linear(width: int, findings: int) -> nn.Linear:
@@ -77,28 +76,26 @@ class MeanHead(nn.Module):
 class PatchHead(nn.Module):
     """One logit per patch token and finding, pooled to the image: the map is the student's own evidence."""
 
-    def __init__(self, width: int, findings: int, prefix_tokens: int, temperature: float) -> None:
+    def __init__(self, width: int, findings: int, prefix_tokens: int, pooling: Pooling, patches: int = 1) -> None:
         super().__init__()
         self.linear = _linear(width, findings)
-        self.prefix_tokens = prefix_tokens
-        self.temperature = temperature
+        nn.init.constant_(self.linear.bias, pooling.neutral_bias(patches))
+        self.prefix_tokens, self.pooling = prefix_tokens, pooling
+        self.attention = nn.Linear(width, 1) if pooling.rule == "attention" else None
+        if self.attention is not None:
+            nn.init.zeros_(self.attention.weight)  # at first the mean
 
     def patch_logits(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch patches findings"]:
-        """Return ``z_n = W x_n + b`` for each patch token n, in the grid's row-major order."""
-        logits: Tensor = self.linear(tokens[:, self.prefix_tokens :])
-        return logits
+        """Return ``z_n = W x_n + b`` for each patch token n, in the grid's row-major order.
+
+        With the rule ``attention`` it is ``N a_n (W x_n + b)``, ``a = softmax(V x)`` over the patches.
+        """
+        patches = tokens[:, self.prefix_tokens :]
+        logits: Tensor = self.linear(patches)
+        if self.attention is None:
+            return logits
+        return patches.shape[1] * self.attention(patches).softmax(1) * logits
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch findings"]:
-        """Return :func:`pool_patches` of the patch logits."""
-        return pool_patches(self.patch_logits(tokens), self.temperature)
-
-
-def pool_patches(
-    logits: Float[Tensor, "batch patches findings"], temperature: float
-) -> Float[Tensor, "batch findings"]:
-    """Return ``τ (log Σ_n exp(z_n / τ) - log N)``: the mean for large τ, the maximum for small.
-
-    Equal logits pool to themselves whatever N and τ, so the bias means the same at every image size.
-    """
-    pooled = torch.logsumexp(logits / temperature, dim=1) - math.log(logits.shape[1])
-    return temperature * pooled
+        """Return the patch logits pooled by the head's rule (:mod:`mmpkd.distil.pooling`)."""
+        return self.pooling.image(self.patch_logits(tokens))

@@ -30,6 +30,7 @@ from mmpkd.distil.further_terms import FurtherTerms
 from mmpkd.distil.identity import training_fingerprint
 from mmpkd.distil.optimizer import build_optimizer
 from mmpkd.distil.own_map import MappedStudent
+from mmpkd.distil.pooling import Pooling
 from mmpkd.distil.precision import Precision, choose_precision
 from mmpkd.distil.predict import check_images
 from mmpkd.distil.roi_coverage import RoiCoverage, RoiSource
@@ -196,7 +197,7 @@ class _Run:
         terms = targets.objective.attention
         zones = None
         if targets.zones is not None and terms.zones:
-            zones = ZoneCriterion(targets.zones, student.settings.patch_temperature, self.device)
+            zones = ZoneCriterion(targets.zones, Pooling.of(student.settings), self.device)
         attention = AttentionCriterion(terms, targets.hard, rois, self.device, self.processes, zones)
         embedding = EmbeddingCriterion(targets.objective.embedding, targets.embeddings, self.device)
         self.further = FurtherTerms(attention, embedding)

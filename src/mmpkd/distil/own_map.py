@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmpkd.distil.heads import PatchHead, pool_patches
+from mmpkd.distil.heads import PatchHead
 from mmpkd.distil.student import Student
 from mmpkd.errors import InputError
 
@@ -41,12 +41,12 @@ class MappedLogits(NamedTuple):
 class MappedStudent(nn.Module):
     r"""A student that returns its features and its map beside its logits.
 
-    With the ``patch`` head the map of finding k is :math:`a_{kn} = \mathrm{softmax}_n(z_{nk} / \tau)`, the weights with
-    which log-sum-exp pools: :math:`\partial y_k / \partial z_{nk} = a_{kn}`. With the other heads it is the last
-    block's attention from the tokens that the head reads (the class token, or the mean over patches) to the patches,
-    heads averaged, as a share of what goes to patches; so prefix tokens may keep attention without being pulled to a
-    patch (where nothing at all goes to patches, the map is uniform). Only the last block computes its attention
-    explicitly, and only in here.
+    With the ``patch`` head the map of finding k is the weights with which its rule pools, for log-sum-exp
+    :math:`a_{kn} = \mathrm{softmax}_n(z_{nk} / \tau) = \partial y_k / \partial z_{nk}`. With the other heads it is the
+    last block's attention from the tokens that the head reads (the class token, or the mean over patches) to the
+    patches, heads averaged, as a share of what goes to patches; so prefix tokens may keep attention without being
+    pulled to a patch (where nothing at all goes to patches, the map is uniform). Only the last block computes its
+    attention explicitly, and only in here.
 
     Args:
         student: Shared, not copied.
@@ -91,8 +91,7 @@ class MappedStudent(nn.Module):
         tokens = self.student.tokens(images)
         with torch.autocast(tokens.device.type, enabled=False):
             patch_logits = head.patch_logits(tokens.float())
-            logits = pool_patches(patch_logits, head.temperature)
-            maps = (patch_logits / head.temperature).softmax(1)
+            logits, maps = head.pooling.image(patch_logits), head.pooling.map(patch_logits)
             features = self._features(tokens)
         return MappedLogits(logits, features, self._on_grid(maps.mT), self._on_grid(patch_logits.mT))
 

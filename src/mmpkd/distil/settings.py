@@ -17,6 +17,7 @@ from mmpkd.errors import InputError, did_you_mean
 from mmpkd.settings import Settings
 
 HeadName = Literal["class-token", "mean", "patch"]
+PoolName = Literal["log-sum-exp", "noisy-or", "top-k", "attention"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
 PresetName = Literal["paper", "hinton", "lopez-paz"]
 Weight = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
@@ -39,8 +40,10 @@ class StudentSettings(Settings):
         pretrained: Start from timm's published weights (needs the network or a filled cache).
         weights: Start from a local safetensors file of backbone weights instead.
         head: ``class-token`` (the paper's), ``mean`` of the patch tokens, or ``patch`` (a logit per token and
-            finding, pooled by log-sum-exp).
-        patch_temperature: τ of the ``patch`` head's pooling: near 0 the maximum, for large τ the mean.
+            finding, pooled to the image).
+        patch_pooling: The ``patch`` head's rule (:mod:`mmpkd.distil.pooling`).
+        patch_temperature: τ of ``log-sum-exp``: near 0 the maximum, for large τ the mean.
+        patch_top: Share of the patches that ``top-k`` reads, at least one.
         drop_path: Largest stochastic-depth rate, reached linearly in the last block.
     """
 
@@ -54,7 +57,9 @@ class StudentSettings(Settings):
     pretrained: bool = False
     weights: Path | None = None
     head: HeadName = "class-token"
+    patch_pooling: PoolName = "log-sum-exp"
     patch_temperature: Positive = 1.0
+    patch_top: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     drop_path: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")

@@ -57,7 +57,8 @@ class Student(nn.Module):
         self.grid = (int(rows), int(columns))
         has_class_token = getattr(backbone, "cls_token", None) is not None
         width = int(backbone.embed_dim)
-        self.head = build_head(settings, width, len(self.findings), self.prefix_tokens, has_class_token)
+        patches = self.grid[0] * self.grid[1]
+        self.head = build_head(settings, width, len(self.findings), self.prefix_tokens, has_class_token, patches)
         mean, std = _normalisation(settings, backbone)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)

@@ -7,8 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmpkd.distil import augment
+from mmpkd.distil.pooling import Pooling
 from mmpkd.distil.zone_labels import ZoneLabels
-from mmpkd.distil.zone_terms import pool_zones, zone_cross_entropy
+from mmpkd.distil.zone_terms import zone_cross_entropy
 
 _LEAST_IN_VIEW = 0.5  # of a zone's area on the canvas; with less in view its label may speak of what is not there
 
@@ -18,14 +19,14 @@ class ZoneCriterion:
 
     Args:
         zones: Of the training cases.
-        temperature: τ of the head.
+        pooling: Of the head.
         device: Where the student computes.
     """
 
-    def __init__(self, zones: ZoneLabels, temperature: float, device: torch.device) -> None:
+    def __init__(self, zones: ZoneLabels, pooling: Pooling, device: torch.device) -> None:
         self._target = torch.from_numpy(zones.logits).to(device, torch.float32).sigmoid()
         self._coverage = torch.from_numpy(zones.coverage).to(device)
-        self._temperature = temperature
+        self._pooling = pooling
 
     def __call__(
         self,
@@ -49,7 +50,7 @@ class ZoneCriterion:
             moved = augment.move(coverage, moves)
             in_view = moved.sum((2, 3)) >= _LEAST_IN_VIEW * coverage.sum((2, 3))
             coverage, target = moved, torch.where(in_view.unsqueeze(1), target, torch.nan)
-        pooled = pool_zones(patch_logits.flatten(2), coverage.flatten(2), self._temperature)
+        pooled = self._pooling.zones(patch_logits.flatten(2), coverage.flatten(2))
         present, absent = zone_cross_entropy(pooled, target)
         whole = self._target[batch]
         most, least = whole.nansum().clamp_min(1.0), (1.0 - whole).nansum().clamp_min(1.0)

@@ -1,7 +1,8 @@
 r"""The term that says where, as pure functions of tensors: located soft labels against the student's own patches.
 
 A zone is a region of the picture, given by the share :math:`c_n` of each patch n that it covers. The student's logit of
-a zone is pooled from its patch logits as the image's is (:func:`mmpkd.distil.heads.pool_patches`), over the zone alone:
+a zone is pooled from its patch logits as the image's is, over the zone alone (:mod:`mmpkd.distil.pooling`), which by
+default is
 
 .. math:: y_Z = \tau \log \frac{\sum_n c_n e^{z_n / \tau}}{\sum_n c_n}
 
@@ -20,17 +21,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-
-
-def pool_zones(
-    logits: Float[Tensor, "batch findings patches"], coverage: Float[Tensor, "batch zones patches"], temperature: float
-) -> Float[Tensor, "batch findings zones"]:
-    """Return the logit of each finding in each zone (formula above); of an empty zone, that of the whole image."""
-    empty = coverage.sum(2, keepdim=True) <= 0
-    weight = torch.where(empty, 1.0, coverage)
-    share = (weight / weight.sum(2, keepdim=True)).log()  # -inf leaves a patch out
-    pooled = torch.logsumexp(logits.unsqueeze(2) / temperature + share.unsqueeze(1), dim=3)
-    return temperature * pooled
 
 
 def zone_cross_entropy(
