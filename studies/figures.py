@@ -35,9 +35,11 @@ def sweep(run: Path) -> Figure:
     for number, arm in enumerate(auroc.index):
         x, y = auroc.loc[arm], iou.loc[arm]
         errors = {"xerr": _whiskers(x), "yerr": _whiskers(y)}
-        axes.errorbar(x["estimate"], y["estimate"], fmt="o", color=f"C{number}", elinewidth=0.8, **errors)
-        said = f"{arm}{' (Pareto)' if best[number] else ''}"
-        axes.annotate(said, (x["estimate"], y["estimate"]), (4, 4), textcoords="offset points", fontsize=8)
+        marker, said = ("*", f"{arm} (Pareto)") if best[number] else ("o", str(arm))
+        axes.errorbar(
+            x["estimate"], y["estimate"], fmt=marker, elinewidth=0.8, color=f"C{number}", label=said, **errors
+        )
+    axes.legend(fontsize=8)
     axes.set(xlabel="AUROC, mean over findings", ylabel="IoU of map and ROI at matched area")
     _print(pd.DataFrame({"AUROC": _shown(auroc), "IoU": _shown(iou), "Pareto": np.where(best, "yes", "")}), "arm")
     return figure
