@@ -59,6 +59,7 @@ def compare_arms(
     reference_arm: str = "hard",
     primary: Endpoint | None = None,
     controls: Sequence[str] = (),
+    upper: str = "",
     replicates: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -75,14 +76,17 @@ def compare_arms(
         primary: The endpoint named before the run; its difference gets the role ``primary``, all else is
             ``exploratory``. Macro AUROC of ``mmpkd`` by default.
         controls: Arms that the primary endpoint's arm is held against too, in the primary endpoint alone.
+        upper: The arm that was shown the ROIs, for the share of the headroom that the others take
+            (:mod:`mmpkd.compare.headroom`); none by default.
         replicates: Bootstrap replicates.
         level: Coverage of the intervals.
         seed: Seed of the bootstrap.
 
     Returns:
         One row a statistic in :data:`COLUMNS`. ``kind`` is ``arm``, ``baseline``, ``difference`` (``arm`` -
-        ``reference_arm``: the reference arm or, for localisation, a baseline) or ``control`` (``arm`` - that control;
-        none for the reference arm, whose difference is there). Values are means over seeds;
+        ``reference_arm``: the reference arm or, for localisation, a baseline), ``control`` (``arm`` - that control;
+        none for the reference arm, whose difference is there) or ``headroom`` (a share, ``reference_arm`` the upper
+        bound). Values are means over seeds;
         localisation is the mean over cases with a defined score, and ``macro`` the mean over findings. A
         difference uses the cases where both sides are defined. What is undefined (a finding without labels)
         is NaN and in no mean. ``p`` is that of a difference against 0; ``p_holm`` the same for single findings,
@@ -115,7 +119,7 @@ def compare_arms(
         if arm != reference_arm:
             both = min(len(arms[arm].seeds), len(arms[reference_arm].seeds))
             table.add("difference", arm, reference_arm, minus(statistics, classified[reference_arm]), both)
-    for entry in localisation_entries(localisation, baselines, bootstrap, reference_arm):
+    for entry in localisation_entries(localisation, baselines, bootstrap, reference_arm, upper):
         table.add(*entry)
     held_against = [control for control in controls if control not in (reference_arm, primary.arm)]
     for control in held_against if primary.arm in arms else ():

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from mmpkd.compare.headroom import Entry, headroom_entries
 from mmpkd.compare.statistics import Bootstrap, Statistics
 from mmpkd.compare.tables import ArmValues, Score, align, read_localisation
 from mmpkd.errors import InputError
-
-Entry = tuple[str, str, str, Statistics, int]
+from mmpkd.evaluate.baselines import MEAN_ROI_PRIOR
 
 
 def localisation_entries(
@@ -19,8 +19,9 @@ def localisation_entries(
     baselines: pd.DataFrame | None,
     bootstrap: Bootstrap,
     reference_arm: str,
+    upper: str = "",
 ) -> Iterator[Entry]:
-    """Yield kind, arm, reference, statistics and seeds of all localisation scores."""
+    """Yield kind, arm, reference, statistics and seeds of all localisation scores; ``upper`` is shown the ROIs."""
     bootstrap = bootstrap.among(localisation, baselines)
     scores: list[Score] = []
     arms: dict[str, ArmValues] = {}
@@ -58,6 +59,9 @@ def localisation_entries(
                 theirs = ArmValues(reference.seeds, reference.array[:, :, shared])
                 paired = paired_difference(bootstrap, chosen, (mine, own[arm]), (theirs, statistics))
                 yield "difference", arm, name, paired, seeds
+    if MEAN_ROI_PRIOR in references:
+        counted = {arm: len(values.seeds) for arm, values in arms.items()}
+        yield from headroom_entries(own, references[MEAN_ROI_PRIOR][1], upper, counted)
 
 
 def control_entries(

@@ -67,6 +67,15 @@ class Reading:
         """Return what an arm is, whatever its name."""
         return self.kinds.get(arm, arm)
 
+    def headroom(self, score: Score) -> tuple[str, Found] | None:
+        """Return the upper bound and the share of the headroom that the primary endpoint's arm takes."""
+        rows = self.table[(self.table["kind"] == "headroom") & (self.table["arm"] == self.primary.arm)]
+        if rows.empty:
+            return None
+        upper = str(rows["reference_arm"].iloc[0])
+        found = self._find("headroom", self.primary.arm, upper, score._replace(finding=MACRO))
+        return None if found is None else (upper, found)
+
     def against_control(self, control: str) -> Found | None:
         """Return the primary endpoint's arm less a control; the reference arm may be one."""
         if control == self.reference:

@@ -14,6 +14,7 @@ import pandas as pd
 from mmpkd.compare.caveats import caveats
 from mmpkd.compare.compare import Endpoint
 from mmpkd.compare.controls import control_sentences
+from mmpkd.compare.headroom import worth_boxes
 from mmpkd.compare.intervals import Interval
 from mmpkd.compare.power import detectable_by_interval
 from mmpkd.compare.reading import MACRO_AUROC, Found, Reading
@@ -33,6 +34,7 @@ def verdict(
     level: float = 0.95,
     equivalence_margin: float | None = None,
     kinds: Mapping[str, str] | None = None,
+    boxes: Mapping[str, int] | None = None,
     remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Put a comparison into words.
@@ -47,6 +49,7 @@ def verdict(
             AUROC is never called stable. With it, AUROC is called equivalent where the whole interval lies
             inside the margin (stricter than two one-sided tests at ``1 - level``).
         kinds: Kind of each arm by its name, where it is not the name itself: controls are known by it.
+        boxes: Number of boxes of each arm that was shown so many.
         remarks: Further caveats, known to the study alone.
 
     Returns:
@@ -73,6 +76,7 @@ def verdict(
             *control_sentences(reading, asked),
             *_discrimination(reading, equivalence_margin),
             *_localisation(reading),
+            *_headroom(reading, boxes or {}),
             *_teacher(teacher or {}),
         ],
         "caveats": [*caveats(reading, asked, teacher or {}), *remarks],
@@ -161,6 +165,29 @@ def _localisation(reading: Reading) -> list[str]:
         return compared
     blind = [_against_blind(reading, arm, score) for arm in (reading.primary.arm, reading.reference)]
     return compared + [sentence for sentence in blind if sentence]
+
+
+def _headroom(reading: Reading, boxes: Mapping[str, int]) -> list[str]:
+    """What the primary arm takes of what could be gained, and how many boxes its information is worth."""
+    asked = reading.primary.score
+    score = reading.overlap_score() if asked.metric in CLASSIFICATION else asked
+    taken = None if score is None else reading.headroom(score)
+    if score is None or taken is None:
+        return []
+    arm, (upper, share) = reading.primary.arm, taken
+    sentences = []
+    if not np.isnan(share.interval.estimate):
+        what = f"Of the room between a picture-blind prior and '{upper}', which was shown the ROIs"
+        sentences.append(f"{what}, '{arm}' takes {with_interval(share.interval)} ({_what(score)}).")
+    own = reading.arm(arm, score)
+    shown = {count: found for name, count in boxes.items() if (found := reading.arm(name, score))}
+    if own is not None and shown:
+        least, most = worth_boxes(
+            own.interval.estimate, {count: found.interval.estimate for count, found in shown.items()}
+        )
+        worth = f"at least {least}" if most is None else f"{least} to {most}" if least else f"fewer than {most}"
+        sentences.append(f"By these estimates its privileged information is worth {worth} boxes.")
+    return sentences
 
 
 def _against_blind(reading: Reading, arm: str, score: Score) -> str:

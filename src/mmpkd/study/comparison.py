@@ -80,6 +80,7 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         reference_arm=reference_arm,
         primary=endpoint,
         controls=[arm for arm, kind in kinds.items() if kind in CONTROLS],
+        upper=upper_bound(work.study),
         **bootstrap,
     )
     write_table(folder.comparison, comparison, work.provenance)
@@ -108,6 +109,7 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         level=settings.level,
         equivalence_margin=settings.margin,
         kinds=kinds,
+        boxes={name: arm.boxes for name, arm in work.study.arms.items() if arm.boxes is not None},
         remarks=weak_controls(work),
     )
     write_json(folder.verdict, said)
@@ -125,6 +127,12 @@ def weak_controls(work: CellWork) -> list[str]:
         f"The control 'shuffled' is weak here: {100 * alone:.0f}% of the training cases with soft labels are alone "
         "with their labels and kept their own."
     ]
+
+
+def upper_bound(study: StudySettings) -> str:
+    """Return the arm that was shown all ROIs of the training cases; ``""`` if none was."""
+    shown = (name for name, arm in study.arms.items() if arm.kind == "roi-supervised" and arm.boxes is None)
+    return next(shown, "")
 
 
 def primary_endpoint(study: StudySettings) -> Endpoint:
