@@ -13,8 +13,8 @@ from mmpkd.errors import InputError
 from mmpkd.folder import CellFolder
 
 
-def _train(squares, small, training, embeddings=None, folder=None, **embedding):
-    objective = ObjectiveSettings.from_data({"embedding": embedding}, "study.yaml")
+def _train(squares, small, training, embeddings=None, folder=None, attention=None, **embedding):
+    objective = ObjectiveSettings.from_data({"embedding": embedding, "attention": attention or {}}, "study.yaml")
     targets = hard(squares.labels, None, objective, np.random.default_rng(0))
     return train(
         small,
@@ -55,19 +55,7 @@ def test_embeddings_without_a_term_change_nothing(squares, small, brief, told):
 
 
 def test_terms_on_map_and_features_stand_side_by_side(squares, small, brief, told):
-    objective = {"embedding": {"feature": 1.0}, "attention": {"entropy": 0.1}}
-    targets = hard(squares.labels, None, ObjectiveSettings.from_data(objective, "s"), np.random.default_rng(0))
-    trained = train(
-        small,
-        brief,
-        replace(targets, embeddings=told),
-        squares.images,
-        squares.train,
-        squares.val,
-        squares.labels[squares.val],
-        squares.findings,
-        0,
-    )
+    trained = _train(squares, small, brief, told, attention={"entropy": 0.1}, feature=1.0)
     assert {"train_entropy", "train_feature"} <= set(trained.history.columns)
     assert np.isfinite(trained.history[["train_entropy", "train_feature"]]).all(axis=None)
 
