@@ -101,12 +101,17 @@ def can_help(criterion: Criterion) -> Check:
     gap = criterion.difference
     if np.isnan(gap.estimate):
         return unknown("can-help", "Too few validation and test cases for an estimate of mutual information.")
+    found = (
+        f"Teacher and image-only student share {criterion.teacher_student:.3f} bits, student and label "
+        f"{criterion.student_label:.3f} bits; distillation can be expected to help where the difference, {shown(gap)}, "
+        "is above 0."
+    )
+    if gap.low <= 0 < gap.estimate:
+        return unknown("can-help", found)
     return judged(
         "can-help",
         gap.estimate <= 0,
-        f"Teacher and image-only student share {criterion.teacher_student:.3f} bits, student and label "
-        f"{criterion.student_label:.3f} bits; distillation can be expected to help where the difference, {shown(gap)}, "
-        "is above 0.",
+        found,
         "Little of what the teacher knows shows in the images: expect no gain over hard labels; try another kind of "
         "privileged information first.",
     )
