@@ -76,11 +76,15 @@ def spectrum(out: Path) -> Figure:
     crossing = found.crossing
     if not np.isnan(crossing.low):
         axes.axvspan(max(crossing.low, line[0] - 0.02), min(crossing.high, line[1] + 0.02), alpha=0.15, color="grey")
-    axes.legend(fontsize=7, ncols=2)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.25 * (top - bottom))
+    axes.legend(fontsize=7, ncols=5, loc="upper center")
     axes.set(xlabel="AUROC of the teacher on test cases", ylabel="AUROC of 'mmpkd' less 'hard'")
     _print(pd.DataFrame({"teacher's AUROC": points["teacher"].map("{:.3f}".format), "gain": _shown(points)}), "teacher")
     print(f"\nslope {found.slope.estimate:.2f} ({found.slope.low:.2f} to {found.slope.high:.2f}) a unit of AUROC;")
-    print(f"helps from a teacher's AUROC of {crossing.estimate:.3f} ({crossing.low:.3f} to {crossing.high:.3f})")
+    limits = f"{crossing.low:.3f} to {crossing.high:.3f}"
+    shown = "no interval, since the slope may be 0" if np.isnan(crossing.low) else limits
+    print(f"helps from a teacher's AUROC of {crossing.estimate:.3f} ({shown})")
     return figure
 
 
