@@ -10,7 +10,7 @@ demo: $(VENV)/.ready
 	$(BIN)/mmpkd demo --out demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-quick: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "not slow"
