@@ -16,7 +16,13 @@ import pandas as pd
 from jaxtyping import Float, Float32, UInt8
 
 from mmpkd.compare.crossed import Crossed, seeds_by_patients
-from mmpkd.compare.intervals import Interval, mean_over_findings, mean_over_seeds, percentile_interval
+from mmpkd.compare.intervals import (
+    MIN_DEFINED_SHARE,
+    Interval,
+    mean_over_findings,
+    mean_over_seeds,
+    percentile_interval,
+)
 from mmpkd.compare.resample import calibration_draws, discrimination_draws, draw_counts, mean_draws
 from mmpkd.compare.tables import ArmValues, Labels, Score, scored_labels
 from mmpkd.evaluate.classification import MACRO, METRICS
@@ -66,9 +72,9 @@ class Draws:
         crossed = self._crossed
         if crossed is not None:
             return crossed.p()
-        if np.isnan(percentile_interval(self.draws).low):
-            return float("nan")
         replicates = self.draws[1:][~np.isnan(self.draws[1:])]
+        if np.isnan(self.draws[0]) or len(replicates) < max(1, MIN_DEFINED_SHARE * (len(self.draws) - 1)):
+            return float("nan")
         beyond = min(np.count_nonzero(replicates <= 0), np.count_nonzero(replicates >= 0))
         return min(1.0, 2 * (1 + beyond) / (1 + len(replicates)))
 
