@@ -72,9 +72,10 @@ def test_the_schema_is_json_and_knows_every_part_of_the_study_file():
     schema = json.loads(call("schema").output)
     parts = {"cohort", "teach", "student", "training", "arms", "seeds", "images", "evaluate", "compare", "execution"}
     assert parts <= set(schema["properties"])
-    in_place, archive, path = schema["properties"]["cohort"]["anyOf"]
+    in_place, archive, phantom, path = schema["properties"]["cohort"]["anyOf"]
     assert "labels" in schema["$defs"][in_place["$ref"].removeprefix("#/$defs/")]["properties"]
     assert schema["$defs"][archive["$ref"].removeprefix("#/$defs/")]["required"] == ["archive"]
+    assert schema["$defs"][phantom["$ref"].removeprefix("#/$defs/")]["required"] == ["phantom"]
     assert path["type"] == "string"
 
 

@@ -24,7 +24,8 @@ def _output(cases=4, findings=2, patch=True, side=2, seed=0):
     logits = torch.randn(cases, findings, side, side, generator=generator)
     maps = logits.flatten(2).softmax(2).unflatten(2, (side, side))
     pooled = torch.zeros(cases, findings)
-    return MappedLogits(pooled, maps, logits) if patch else MappedLogits(pooled, maps[:, :1], None)
+    features = torch.zeros(len(logits), 1)
+    return MappedLogits(pooled, maps, logits, features) if patch else MappedLogits(pooled, maps[:, :1], None, features)
 
 
 def _criterion(rois=ROIS, labels=LABELS, processes=1, **terms):
@@ -97,7 +98,7 @@ def test_the_roi_moves_with_the_picture():
 
 def test_an_roi_that_left_the_view_teaches_the_patch_head_that_nothing_is_there():
     logits = torch.full((1, 2, 2, 2), 20.0)
-    output = MappedLogits(torch.zeros(1, 2), logits, logits)
+    output = MappedLogits(torch.zeros(1, 2), logits, logits, torch.zeros(1, 1))
     own = torch.tensor([3])
     value = _criterion(roi=1.0)(output, _moves(1, [1 / 2, *STILL[1:]]), own, own)
     assert value.item() == pytest.approx(0.5 * 20.0, rel=1e-5)  # ℓ(0, 20) = 20 in the mean, and no positive part
@@ -119,7 +120,10 @@ class TestConsistency:
         assert criterion.views == 2
         rows = torch.arange(len(first))
         return criterion(
-            MappedLogits(torch.zeros(2 * len(first), 1), maps, None), _moves(len(first), *views), rows, rows
+            MappedLogits(torch.zeros(2 * len(first), 1), maps, None, torch.zeros(2 * len(first), 1)),
+            _moves(len(first), *views),
+            rows,
+            rows,
         )
 
     def test_a_map_that_follows_the_picture_by_whole_patches_is_consistent(self):
@@ -144,7 +148,9 @@ class TestConsistency:
     def test_other_terms_are_of_the_first_view_alone(self):
         criterion = _criterion(rois=None, entropy=1.0, consistency=1.0)
         maps = _output(4, 2).maps
-        values = criterion(MappedLogits(torch.zeros(4, 2), maps, None), _moves(2, STILL, STILL), ROWS[:2], ROWS[:2])
+        values = criterion(
+            MappedLogits(torch.zeros(4, 2), maps, None, torch.zeros(4, 1)), _moves(2, STILL, STILL), ROWS[:2], ROWS[:2]
+        )
         torch.testing.assert_close(values[0], entropy(maps[:2]).mean())
 
     def test_the_terms_of_both_views_reach_the_gradient(self):

@@ -9,7 +9,7 @@ from mmpkd.teach.base import Teacher
 from mmpkd.teach.diagnose import auroc
 from mmpkd.teach.settings import build_teacher
 
-KINDS = ["tfidf", "tabular", "fusion", "encoder-frozen", "encoder-fine-tune", "precomputed"]
+KINDS = ["tfidf", "tabular", "fusion", "weakened", "encoder-frozen", "encoder-fine-tune", "precomputed"]
 TASKS = ["multi-label", "multi-class"]
 
 

@@ -25,16 +25,16 @@ class MappedLogits(NamedTuple):
 
     Args:
         logits: The student's, as without the map.
-        features: What the head reads of the whole image: the class token, or the mean of the patch tokens.
         maps: Non-negative, each of sum 1: one a finding with the ``patch`` head, else one for all findings; none if not
             asked for.
         patch_logits: The ``patch`` head's logits before pooling; ``None`` with other heads.
+        features: What the head reads of the whole image: the class token, or the mean of the patch tokens.
     """
 
     logits: Float[Tensor, "batch findings"]
-    features: Float[Tensor, "batch width"]
     maps: Float[Tensor, "batch maps rows columns"]
     patch_logits: Float[Tensor, "batch findings rows columns"] | None
+    features: Float[Tensor, "batch width"]
 
 
 @final
@@ -80,7 +80,7 @@ class MappedStudent(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             features = self._features(tokens)
             no_maps = features.new_empty(len(features), 0, *self.student.grid)
-            return MappedLogits(self.student.head(tokens.float()), features, no_maps, None)
+            return MappedLogits(self.student.head(tokens.float()), no_maps, None, features)
 
     def _features(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch width"]:
         if self.student.settings.head == "class-token":
@@ -93,7 +93,7 @@ class MappedStudent(nn.Module):
             patch_logits = head.patch_logits(tokens.float())
             logits, maps = head.pooling.image(patch_logits), head.pooling.map(patch_logits)
             features = self._features(tokens)
-        return MappedLogits(logits, features, self._on_grid(maps.mT), self._on_grid(patch_logits.mT))
+        return MappedLogits(logits, self._on_grid(maps.mT), self._on_grid(patch_logits.mT), features)
 
     def _attended(self, images: Float[Tensor, "batch channels size size"]) -> MappedLogits:
         student, prefix = self.student, self.student.prefix_tokens
@@ -105,7 +105,7 @@ class MappedStudent(nn.Module):
             rows = found[0][:, :, read, prefix:].float().mean((1, 2))
             maps = (rows + _LEAST_SHARE / rows.shape[1]) / (rows.sum(1, keepdim=True) + _LEAST_SHARE)
             features = self._features(tokens)
-        return MappedLogits(logits, features, self._on_grid(maps.unsqueeze(1)), None)
+        return MappedLogits(logits, self._on_grid(maps.unsqueeze(1)), None, features)
 
     def _on_grid(self, values: Float[Tensor, "batch maps patches"]) -> Float[Tensor, "batch maps rows columns"]:
         return values.unflatten(2, self.student.grid)
