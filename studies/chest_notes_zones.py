@@ -130,11 +130,11 @@ def print_maps(run_folder: Path, out: Path) -> None:
             values.append([_contrast(canvas, *pair) for canvas, pair in zip(canvases, masks, strict=True)])
         by_seed[arm] = np.stack([mean_draws(np.array(one)[:, None], patients, counts)[0] for one in values])
     print(f"{len(both)} images of {len(names)} patients with involved and free zones, {len(study.seeds)} seeds\n")
-    print("| arm | log2 density, involved to free | less 'hard' |\n|---|---|---|")
+    print("| arm | log2 density, involved to free | 'spatial' less this |\n|---|---|---|")
     for arm, draws in by_seed.items():
         own = seeds_by_patients(draws, len(names)).interval()
-        gain = seeds_by_patients(draws - by_seed["hard"], len(names)).interval()
-        shown = "" if arm == "hard" else "{:+.2f} ({:+.2f} to {:+.2f})".format(*gain)
+        gain = seeds_by_patients(by_seed["spatial"] - draws, len(names)).interval()
+        shown = "" if arm == "spatial" else "{:+.2f} ({:+.2f} to {:+.2f})".format(*gain)
         print(f"| {arm} | {'{:+.2f} ({:+.2f} to {:+.2f})'.format(*own)} | {shown} |")
 
 
