@@ -24,7 +24,7 @@ from mmpkd.settings import read_yaml
 from mmpkd.study.run import StudyRun
 from mmpkd.study.settings import StudySettings
 
-PATIENTS, EPOCHS, SEEDS = 300, 10, 3
+PATIENTS, EPOCHS, SEEDS = 120, 5, 3
 LAMBDAS = (0.1, 0.3, 0.5, 0.7)
 
 
