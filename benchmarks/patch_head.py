@@ -20,7 +20,7 @@ from mmpkd.distil.pooling import Pooling
 from mmpkd.distil.settings import PoolName, StudentSettings
 from mmpkd.distil.student import Student, build_student
 
-BATCH, TURNS, FINDINGS = 16, 16, 14
+BATCH, TURNS, FINDINGS = 16, 40, 14
 
 
 def main() -> None:

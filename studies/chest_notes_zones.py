@@ -157,6 +157,9 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="the data, or the run")
     parser.add_argument("out", type=Path, help="the cohort's folder")
     arguments = parser.parse_args()
+    needed = arguments.source / ("manifest.csv" if arguments.what == "cohort" else "run.json")
+    if not needed.is_file():
+        parser.error(f"{needed}: not found; give the folder of chest_xray_notes, or that of the finished run.")
     if arguments.what == "cohort":
         write_cohort(arguments.source, arguments.out)
         print_agreement(arguments.source, arguments.out)

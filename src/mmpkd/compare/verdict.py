@@ -172,7 +172,7 @@ def _headroom(reading: Reading, boxes: Mapping[str, int]) -> list[str]:
     asked = reading.primary.score
     score = reading.overlap_score() if asked.metric in CLASSIFICATION else asked
     taken = None if score is None else reading.headroom(score)
-    if score is None or taken is None:
+    if score is None or taken is None or better_direction(score.metric) <= 0:
         return []
     arm, (upper, share) = reading.primary.arm, taken
     sentences = []
