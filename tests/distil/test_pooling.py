@@ -24,6 +24,14 @@ def test_noisy_or_by_hand():
     assert Pooling("noisy-or").zones(logits, coverage).item() == pytest.approx(log((1 - missed) / missed), abs=1e-9)
 
 
+def test_noisy_or_of_many_sure_patches_is_finite_and_has_a_gradient():
+    logits = torch.full((1, 784, 1), 5.0, requires_grad=True)
+    image = Pooling("noisy-or").image(logits)
+    image.sum().backward()
+    assert image.item() == pytest.approx(784 * log(1 + exp(5.0)), rel=1e-4)
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_top_k_by_hand():
     logits = torch.tensor([[[-1.0, 0.5, 2.0, 1.0]]], dtype=torch.float64)
     whole, half = torch.ones(1, 1, 4, dtype=torch.float64), torch.tensor([[[1.0, 1.0, 0.5, 1.0]]], dtype=torch.float64)

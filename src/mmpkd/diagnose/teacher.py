@@ -136,6 +136,6 @@ def spatial_content(placed: float | None, source: str) -> Check:
     return judged(
         "spatial-content",
         placed < PLACED_SHARE,
-        f"{placed:.0%} of the training reports name a place; {PLACED_SHARE:.0%} is asked for.",
+        f"{placed:.0%} of the training reports that affirm a finding say where; {PLACED_SHARE:.0%} is asked for.",
         remedy,
     )

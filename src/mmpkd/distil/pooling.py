@@ -70,8 +70,8 @@ class Pooling(NamedTuple):
             share = (weight / weight.sum(3, keepdim=True)).log()  # -inf leaves a patch out
             return self.temperature * torch.logsumexp(each / self.temperature + share, dim=3)
         if self.rule == "noisy-or":
-            surprise = (weight * functional.softplus(each)).sum(3)  # -log of the chance that no patch has it
-            return surprise.clamp_min(_TINY).expm1().log()
+            surprise = (weight * functional.softplus(each)).sum(3).clamp_min(_TINY)  # -log P(no patch has it)
+            return surprise + (-torch.expm1(-surprise)).log()  # log(e^s - 1), which must not overflow
         if self.rule == "top-k":
             ready, shares = torch.broadcast_tensors(each, weight)
             return _highest(ready, shares, self.top)
