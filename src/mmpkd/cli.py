@@ -316,7 +316,9 @@ def _bind(
 
     out = out or _default_out(study)
     settings, folder = load_study(study, root, out.parent / "cohorts", Progress(quiet), variant)
-    return StudyRun(settings, folder, out / variant if variant else out, Progress(quiet), on)
+    if variant is None:
+        return StudyRun(settings, folder, out, Progress(quiet), on)
+    return StudyRun(settings, folder, out / variant, Progress(quiet), on, shelf=out / "trained")
 
 
 def _default_out(study: Path) -> Path:

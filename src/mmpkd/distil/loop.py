@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +36,7 @@ from mmpkd.distil.roi_coverage import RoiCoverage, RoiSource
 from mmpkd.distil.schedule import learning_rate
 from mmpkd.distil.settings import StudentSettings, TrainingSettings
 from mmpkd.distil.student import Student, build_student, explicit_attention
+from mmpkd.distil.trained import Shelf, TrainedStudent, shelf_key
 from mmpkd.distil.validation import macro_auroc
 from mmpkd.distil.zone_criterion import ZoneCriterion
 from mmpkd.errors import InputError
@@ -50,24 +50,6 @@ if TYPE_CHECKING:
 
 _ROWS_SHOWN = 8
 _REMEDY = "lower training.learning_rate, set training.clip_norm, or set training.precision to fp32."
-
-
-@dataclass(frozen=True)
-class TrainedStudent:
-    """What :func:`train` returns.
-
-    Args:
-        student: With the weights of the best epoch, in evaluation mode.
-        history: One row an epoch: ``epoch`` (from 1), ``train_loss``, ``train_hard``, ``train_soft`` (the
-            parts without their weights, NaN where there are none), so each further term that is on
-            (``train_entropy``), ``learning_rate`` (at its end) and ``val_auroc``.
-        best_epoch: The epoch with the best validation metric; the last one where it is undefined throughout, or
-            where the arm keeps that.
-    """
-
-    student: Student
-    history: pd.DataFrame
-    best_epoch: int
 
 
 def train(
@@ -84,6 +66,7 @@ def train(
     progress: Progress = SILENT,
     task: Task = "multi-label",
     rois: RoiSource | None = None,
+    shelf: Shelf | None = None,
 ) -> TrainedStudent:
     """Train one student, or go on with a killed training of the same.
 
@@ -102,6 +85,7 @@ def train(
         progress: Advances once an epoch.
         task: ``multi-label`` or ``multi-class``.
         rois: Gives the training cases' ROIs; called only if the objective's ``attention.roi`` is on.
+        shelf: Where to look for this training before it is done, and to keep its student after.
 
     Raises:
         InputError: Settings that do not fit images, findings or each other, no labelled training case, a checkpoint
@@ -134,10 +118,21 @@ def train(
             task,
             seed,
         )
+        key = ""
+        if shelf is not None:
+            seen = np.concatenate([train_positions, val_positions])
+            key = shelf_key(fingerprint, student, images, seen, accelerator.device)
+            if (found := shelf.find(key)) is not None:
+                found.student.to(accelerator.device)
+                return found
         with explicit_attention(student, run.precision.explicit_attention):
             state = _train_epochs(run, val_positions, val_labels, fingerprint, folder, progress)
     student.load_state_dict(state.best)
-    return TrainedStudent(student.eval(), pd.DataFrame(state.history).astype({"epoch": "int64"}), state.best_epoch)
+    history = pd.DataFrame(state.history).astype({"epoch": "int64"})
+    trained = TrainedStudent(student.eval(), history, state.best_epoch)
+    if shelf is not None and accelerator.is_main_process:
+        shelf.keep(key, trained)
+    return trained
 
 
 def _train_epochs(

@@ -26,7 +26,6 @@ from mmpkd.distil.arms import Targets
 from mmpkd.distil.batches import BatchFeeder, draw_views, epoch_batches, student_seed
 from mmpkd.distil.criterion import epoch_terms
 from mmpkd.distil.identity import training_fingerprint
-from mmpkd.distil.loop import TrainedStudent
 from mmpkd.distil.precision import choose_precision
 from mmpkd.distil.predict import check_images
 from mmpkd.distil.schedule import learning_rate
@@ -36,6 +35,7 @@ from mmpkd.distil.stacked_modules import stack_modules
 from mmpkd.distil.stacked_step import StackedStep
 from mmpkd.distil.stacked_weights import StackedWeights
 from mmpkd.distil.student import Student, build_student, explicit_attention
+from mmpkd.distil.trained import TrainedStudent
 from mmpkd.distil.validation import macro_auroc
 from mmpkd.folder import CellFolder
 from mmpkd.progress import SILENT, Progress

@@ -23,8 +23,8 @@ from mmpkd.study.localise import COLUMNS, Target, roi_targets, score_maps
 from mmpkd.study.settings import StudySettings
 
 if TYPE_CHECKING:
-    from mmpkd.distil.loop import TrainedStudent
     from mmpkd.distil.student import Student
+    from mmpkd.distil.trained import Shelf, TrainedStudent
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class CellWork:
         provenance: What a student's file says of its making.
         located: (cases, findings, regions), NaN where the teacher says nothing; ``None`` if it says nothing of places.
         embeddings: (cases, dims) of privileged information, rows of NaN where there is none; ``None`` if not asked for.
+        shelf: Where students are kept that several studies have in common; ``None`` keeps none.
     """
 
     study: StudySettings
@@ -48,6 +49,7 @@ class CellWork:
     provenance: Mapping[str, object]
     located: np.ndarray | None = None
     embeddings: np.ndarray | None = None
+    shelf: Shelf | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Send the decoded images to a worker as a file name, not as their pixels."""
@@ -115,6 +117,7 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         progress=progress,
         task=cohort.task,
         rois=None if cohort.rois is None else partial(roi_coverage, arm_rois(work, arm, seed), work.images),
+        shelf=work.shelf,
     )
     keep_student(work, arm, seed, folder, trained)
 

@@ -51,12 +51,19 @@ class StudyRun:
         out: The run folder; made if it is not there, refused if it holds another study's run.
         progress: Where to show progress.
         on: Where cells run: ``here``, or ``ray`` for the machines of a Ray cluster, which share ``out``.
+        shelf: Folder of trained students that variants of a study have in common; ``None`` keeps none.
     """
 
     def __init__(
-        self, study: StudySettings, root: Path, out: Path, progress: Progress = SILENT, on: Place = "here"
+        self,
+        study: StudySettings,
+        root: Path,
+        out: Path,
+        progress: Progress = SILENT,
+        on: Place = "here",
+        shelf: Path | None = None,
     ) -> None:
-        self.study, self.root, self.progress = study, root, progress
+        self.study, self.root, self.progress, self.shelf = study, root, progress, shelf
         self.folder, self.on = RunFolder(out.resolve() if on == "ray" else out), on
         self.fingerprint = study_fingerprint(study, root)
         self.provenance = {"mmpkd": mmpkd.__version__, "study": self.fingerprint}
@@ -172,7 +179,12 @@ class StudyRun:
         if self.folder.embeddings.is_file():
             embeddings = read_table(self.folder.embeddings).set_index("case").loc[cohort.cases.index].to_numpy(float)
         seen = without_privileged(cohort)
-        return CellWork(self.study, seen, self.inputs.images, soft, self.provenance, located, embeddings)
+        shelf = None
+        if self.shelf is not None:
+            from mmpkd.distil.trained import Shelf
+
+            shelf = Shelf(self.shelf)
+        return CellWork(self.study, seen, self.inputs.images, soft, self.provenance, located, embeddings, shelf)
 
     def cohort(self) -> None:
         """Read and check the cohort, decode its images, write what is in it."""

@@ -104,6 +104,7 @@ class FoldStudent:
             folder=self.folder,
             progress=progress,
             task=cohort.task,
+            shelf=self.work.shelf,
         ).student
 
     def label(self, student: Student) -> None:

@@ -23,9 +23,9 @@ from mmpkd.study.self_teacher import FoldStudent, fold_students
 if TYPE_CHECKING:
     import torch
 
-    from mmpkd.distil.loop import TrainedStudent
     from mmpkd.distil.stacked import Member
     from mmpkd.distil.student import Student
+    from mmpkd.distil.trained import TrainedStudent
     from mmpkd.folder import CellFolder
     from mmpkd.study.cell import CellWork
     from mmpkd.study.settings import StudySettings
