@@ -42,12 +42,12 @@ def _compare(upper: float = 0.6) -> pd.DataFrame:
 
 def test_headroom_is_the_share_between_prior_and_upper_bound() -> None:
     table = _compare()
-    rows = table[table["kind"] == "headroom"].set_index("arm")
+    assert set(table.query("kind == 'headroom'")["finding"]) == {"macro", "nodule"}
+    rows = table.query("kind == 'headroom' and finding == 'macro'").set_index("arm")
     assert rows.loc["spatial", "estimate"] == pytest.approx((0.4 - 0.3) / (0.6 - 0.3), abs=0.03)
     assert rows.loc["hard", "estimate"] == pytest.approx(-1 / 3, abs=0.03)
     assert rows.loc["spatial", "low"] < rows.loc["spatial", "estimate"] < rows.loc["spatial", "high"]
     assert "roi-supervised" not in rows.index
-    assert set(rows["finding"]) == {"macro"}
 
 
 def test_without_room_there_is_no_share() -> None:
@@ -69,3 +69,18 @@ def test_the_verdict_names_the_upper_bound_and_the_boxes() -> None:
 )
 def test_boxes_are_counted_up_to_the_first_that_is_not_reached(value: float, expected: tuple[int, int | None]) -> None:
     assert worth_boxes(value, {50: 0.5, 5: 0.2, 20: 0.4}) == expected
+
+
+def test_findings_without_room_are_named_apart() -> None:
+    predictions, labels, scores, prior = _tables()
+    of_mass = {"finding": "mass"}
+    tables = [pd.concat([table, table.assign(**of_mass)]) for table in (predictions, labels, scores)]
+    blind = pd.concat([prior, prior.assign(**of_mass, value=0.7)])  # above the upper bound
+    primary = Endpoint("iou", "macro", "patch", "matched-area", "spatial")
+    table = compare_arms(*tables, blind, primary=primary, upper="roi-supervised", replicates=300)
+    said = verdict(table, primary, ["hard", "spatial", "roi-supervised"])["sentences"]
+    (by_finding,) = [sentence for sentence in said if sentence.startswith("Of that room by finding:")]
+    assert "nodule 0.3" in by_finding
+    assert "mass" not in by_finding
+    expected = "In mass 'roi-supervised' is not shown to be above the prior, so there is no room to share."
+    assert expected in said

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from mmpkd.compare.statistics import Draws, Statistics
-from mmpkd.evaluate.classification import MACRO
 
 Entry = tuple[str, str, str, Statistics, int]
 
@@ -21,9 +20,10 @@ Entry = tuple[str, str, str, Statistics, int]
 def headroom_entries(
     arms: Mapping[str, Statistics], prior: Statistics, upper: str, seeds: Mapping[str, int]
 ) -> Iterator[Entry]:
-    """Yield ``headroom`` of every arm but ``upper``, macro means alone, draw by draw.
+    """Yield ``headroom`` of every arm but ``upper``, of each finding and of the macro mean, draw by draw.
 
-    A draw in which the upper bound is not above the prior has no headroom and is undefined there.
+    A draw in which the upper bound is not above the prior has no headroom and is undefined there. The macro mean's is
+    the share of mean scores, not the mean of shares, which findings with next to no room would rule.
     """
     if upper not in arms:
         return
@@ -33,7 +33,7 @@ def headroom_entries(
         shares = {
             score: _share(mine, prior[score], arms[upper][score])
             for score, mine in statistics.items()
-            if score.finding == MACRO and score in prior and score in arms[upper]
+            if score in prior and score in arms[upper]
         }
         if shares:
             yield "headroom", arm, upper, shares, min(seeds[arm], seeds[upper])

@@ -67,13 +67,13 @@ class Reading:
         """Return what an arm is, whatever its name."""
         return self.kinds.get(arm, arm)
 
-    def headroom(self, score: Score) -> tuple[str, Found] | None:
-        """Return the upper bound and the share of the headroom that the primary endpoint's arm takes."""
+    def headroom(self, score: Score, finding: str = MACRO) -> tuple[str, Found] | None:
+        """Return the upper bound and the share of the headroom that the primary endpoint's arm takes of a finding."""
         rows = self.table[(self.table["kind"] == "headroom") & (self.table["arm"] == self.primary.arm)]
         if rows.empty:
             return None
         upper = str(rows["reference_arm"].iloc[0])
-        found = self._find("headroom", self.primary.arm, upper, score._replace(finding=MACRO))
+        found = self._find("headroom", self.primary.arm, upper, score._replace(finding=finding))
         return None if found is None else (upper, found)
 
     def against_control(self, control: str) -> Found | None:
@@ -103,11 +103,15 @@ class Reading:
         rows = rows[same & (rows["method"] == asked.method) & ~rows["finding"].isin([MACRO, POOLED])]
         return [str(finding) for finding in rows["finding"]]
 
+    @property
+    def findings(self) -> list[str]:
+        """Single findings of the table, in its order."""
+        return [str(name) for name in self.table["finding"].unique() if name not in (MACRO, POOLED)]
+
     def by_finding(self) -> dict[str, tuple[Found, float]]:
         """Return the primary endpoint's difference in each single finding, with its p after Holm's correction."""
-        names = [name for name in self.table["finding"].unique() if name not in (MACRO, POOLED)]
         found = {}
-        for name in names:
+        for name in self.findings:
             score = self.primary.score._replace(finding=str(name))
             row = self._row("difference", self.primary.arm, self.reference, score)
             if row is not None and not np.isnan(row["p_holm"]):

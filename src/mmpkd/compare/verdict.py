@@ -179,6 +179,7 @@ def _headroom(reading: Reading, boxes: Mapping[str, int]) -> list[str]:
     if not np.isnan(share.interval.estimate):
         what = f"Of the room between a picture-blind prior and '{upper}', which was shown the ROIs"
         sentences.append(f"{what}, '{arm}' takes {with_interval(share.interval)} ({_what(score)}).")
+        sentences += _headroom_by_finding(reading, score, upper)
     own = reading.arm(arm, score)
     shown = {count: found for name, count in boxes.items() if (found := reading.arm(name, score))}
     if own is not None and shown:
@@ -187,6 +188,21 @@ def _headroom(reading: Reading, boxes: Mapping[str, int]) -> list[str]:
         )
         worth = f"at least {least}" if most is None else f"{least} to {most}" if least else f"fewer than {most}"
         sentences.append(f"By these estimates its privileged information is worth {worth} boxes.")
+    return sentences
+
+
+def _headroom_by_finding(reading: Reading, score: Score, upper: str) -> list[str]:
+    """The same for single findings, where there are several: which of them have a place to be told at all."""
+    if len(reading.findings) < 2:
+        return []
+    found = {name: taken[1].interval for name in reading.findings if (taken := reading.headroom(score, name))}
+    with_room = {name: share for name, share in found.items() if not np.isnan(share.low)}
+    without = [name for name in found if name not in with_room]
+    shown = ", ".join(f"{name} {with_interval(share)}" for name, share in with_room.items())
+    sentences = [f"Of that room by finding: {shown}."] if shown else []
+    if without:
+        none = f"'{upper}' is not shown to be above the prior, so there is no room to share"
+        sentences.append(f"In {', '.join(without)} {none}.")
     return sentences
 
 
