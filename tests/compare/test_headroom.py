@@ -42,7 +42,7 @@ def _compare(upper: float = 0.6) -> pd.DataFrame:
 
 def test_headroom_is_the_share_between_prior_and_upper_bound() -> None:
     table = _compare()
-    assert set(table.query("kind == 'headroom'")["finding"]) == {"macro", "nodule"}
+    assert set(table.query("kind == 'headroom'")["finding"]) == {"macro", "nodule", "pooled"}
     rows = table.query("kind == 'headroom' and finding == 'macro'").set_index("arm")
     assert rows.loc["spatial", "estimate"] == pytest.approx((0.4 - 0.3) / (0.6 - 0.3), abs=0.03)
     assert rows.loc["hard", "estimate"] == pytest.approx(-1 / 3, abs=0.03)
