@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from mmpkd.distil.zone_controls import Located
 from mmpkd.distil.zone_coverage import zone_coverage
 from mmpkd.distil.zone_labels import ZoneLabels
 from mmpkd.errors import InputError
+from mmpkd.progress import SILENT, Progress
+from mmpkd.teach.learned_places import fill_unsaid
 from mmpkd.teach.located import locate_findings, located_warnings
 from mmpkd.teach.soft_labels import SoftLabels
 
@@ -26,8 +29,21 @@ _SURE = 4.0  # log-odds of a place that an ROI shows, or shows to be free
 _LEAST_SHARE = 0.1  # of an ROI's area in a zone, for the finding to be there
 
 
-def with_located(soft_labels: SoftLabels, cohort: Cohort, study: StudySettings) -> tuple[SoftLabels, list[str]]:
+def with_located(
+    soft_labels: SoftLabels,
+    cohort: Cohort,
+    study: StudySettings,
+    progress: Progress = SILENT,
+    folder: Path | None = None,
+) -> tuple[SoftLabels, list[str]]:
     """Return the soft labels with those of regions added, where the study asks for them, and what to know of the texts.
+
+    Args:
+        soft_labels: Of whole images.
+        cohort: With text.
+        study: Settings.
+        progress: Where to show that a teacher learns.
+        folder: Where its finished folds are kept.
 
     Raises:
         InputError: The cohort has no zones, or the text says nothing of any.
@@ -36,9 +52,14 @@ def with_located(soft_labels: SoftLabels, cohort: Cohort, study: StudySettings) 
         return soft_labels, []
     if study.cohort.zones is None:
         raise InputError("teach.located: the cohort has no zones; add 'cohort.zones', or leave 'located' out.")
-    rows, counts = locate_findings(cohort.privileged, cohort.findings, study.cohort.zones.named, study.teach.located)
+    scheme = study.cohort.zones.named
+    rows, counts = locate_findings(cohort.privileged, cohort.findings, scheme, study.teach.located)
+    told = located_warnings(counts)
+    if study.teach.located.learned:
+        rows, of_learned = fill_unsaid(cohort, rows, scheme.regions, study.teach, progress, folder)
+        told += of_learned
     table = pd.concat([soft_labels.table, rows], ignore_index=True)
-    return SoftLabels(table, soft_labels.provenance), located_warnings(counts)
+    return SoftLabels(table, soft_labels.provenance), told
 
 
 def located_matrix(

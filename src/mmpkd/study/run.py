@@ -212,12 +212,11 @@ class StudyRun:
 
         with self._timed("teach"):
             if not self.folder.soft_labels.is_file():
-                taught = teach(
-                    self.table.cohort, self.study.teach, self.progress, folder=self.folder.path / "teacher-folds"
-                )
-                table, told = with_located(taught.soft_labels, self.table.cohort, self.study)
+                folds, cohort = self.folder.path / "teacher-folds", self.table.cohort
+                taught = teach(cohort, self.study.teach, self.progress, folds)
+                table, told = with_located(taught.soft_labels, cohort, self.study, self.progress, folds)
                 taught = replace(taught, warnings=[*taught.warnings, *told])
-                write_json(self.folder.teacher, teacher_record(self.table.cohort, self.study, taught))
+                write_json(self.folder.teacher, teacher_record(cohort, self.study, taught))
                 self._embed()
                 replace(table, provenance={**table.provenance, **self.provenance}).write(self.folder.soft_labels)
 

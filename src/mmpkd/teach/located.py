@@ -33,6 +33,10 @@ class LocatedSettings(Settings):
         present: Probability of a finding in a region where the text says that it is.
         possible: Where the text says that it may be.
         absent: Where the text says, by a denial or by naming the other side alone, that it is not.
+        usual: Finding of the study -> regions that it lies in by anatomy, where the text affirms it and says nothing
+            finer: with ``{effusion: [lower]}`` "left effusion" is one of the left lower zone.
+        learned: Whether regions that the rules leave unsaid are filled by a teacher that learns from what they say of
+            other cases (:mod:`mmpkd.teach.learned_places`).
     """
 
     findings: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -40,6 +44,8 @@ class LocatedSettings(Settings):
     present: float = Field(default=0.95, gt=0.5, lt=1.0)
     possible: float = Field(default=0.75, gt=0.0, lt=1.0)
     absent: float = Field(default=0.05, gt=0.0, lt=0.5)
+    usual: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    learned: bool = False
 
 
 def locate_findings(
@@ -56,6 +62,7 @@ def locate_findings(
         )
     known = {**lexicon.FINDINGS, **settings.words}
     finding_of = _finding_of(findings, known, settings)
+    _check_usual(findings, scheme, settings)
     words = lexicon.BREAST if scheme.name == "breast" else lexicon.CHEST
     parse = PlaceParser({name: known[name] for name in finding_of}, words)
     counts, rows = Counts(), []
@@ -65,9 +72,9 @@ def locate_findings(
         Said.ABSENT: _logit(settings.absent),
     }
     for case, text in privileged.text.dropna().items():
-        for finding, regions in locate(parse(text), finding_of, scheme, counts).items():
+        for finding, regions in locate(parse(text), finding_of, scheme, counts, settings.usual).items():
             rows += [(case, finding, region, logits[said], ALL_TRAINING_CASES) for region, said in regions.items()]
-    if not counts.located:
+    if not counts.located and not (rows and settings.usual):
         raise InputError(
             f"teach.located: none of {privileged.text.notna().sum()} texts says where any of the findings "
             f"{', '.join(findings)} is; the rules read English reports. Give the findings' words under "
@@ -130,6 +137,21 @@ def _finding_of(
             f"({', '.join(known)}); map them under 'teach.located.findings' or give 'words'."
         )
     return found
+
+
+def _check_usual(findings: Sequence[str], scheme: ZoneScheme, settings: LocatedSettings) -> None:
+    problems = []
+    for finding, regions in settings.usual.items():
+        if finding not in findings:
+            problems.append(f"teach.located.usual: there is no finding {finding!r}{did_you_mean(finding, findings)}")
+        problems += [
+            f"teach.located.usual.{finding}: the scheme {scheme.name!r} has no region {region!r}"
+            f"{did_you_mean(region, scheme.regions)}"
+            for region in regions
+            if region not in scheme.regions
+        ]
+    if problems:
+        raise InputError(problems)
 
 
 def _logit(probability: float) -> float:

@@ -11,9 +11,10 @@ from mmpkd.teach.places.parse import PlaceParser
 SIX = SCHEMES["six"]
 
 
-def _said(text, finding="consolidation", scheme=SIX):
+def _said(text, finding="consolidation", scheme=SIX, usual=()):
     counts = Counts()
-    return locate(PlaceParser()(text), {finding: [finding]}, scheme, counts).get(finding, {}), counts
+    said = locate(PlaceParser()(text), {finding: [finding]}, scheme, counts, {finding: usual})
+    return said.get(finding, {}), counts
 
 
 def _regions(said, value):
@@ -55,6 +56,26 @@ def test_an_affirmed_finding_without_a_place_stays_unlocated():
     said, counts = _said("There is consolidation.")
     assert said == {}
     assert counts.unlocated == 1
+
+
+def test_anatomy_says_where_the_text_does_not():
+    said, _ = _said("Left pleural effusion.", "effusion", usual=("lower",))
+    assert _regions(said, Said.PRESENT) == {"left", "left lower", "lower"}
+    assert _regions(said, Said.ABSENT) == {"right", "right upper", "right middle", "right lower"}
+    said, counts = _said("There is an effusion.", "effusion", usual=("lower",))
+    assert said == {"lower": Said.PRESENT}  # of which side is still unsaid
+    assert counts.unlocated == 1
+    said, _ = _said("Cardiomegaly.", "cardiomegaly", usual=("right lower", "left lower"))
+    assert _regions(said, Said.PRESENT) == {"right lower", "left lower", "right", "left", "lower"}
+
+
+def test_anatomy_says_nothing_against_the_text():
+    said, _ = _said("Effusion at the right apex.", "effusion", usual=("lower",))
+    assert _regions(said, Said.PRESENT) == {"right upper", "right", "upper"}
+    said, _ = _said("No effusion.", "effusion", usual=("lower",))
+    assert said == dict.fromkeys(SIX.regions, Said.ABSENT)
+    said, _ = _said("The lungs are clear.", "effusion", usual=("lower",))
+    assert said == {}
 
 
 def test_a_doubted_place_is_possible():
@@ -119,3 +140,14 @@ def test_misspelt_findings(settings, sentence):
 def test_a_finding_without_words():
     with pytest.raises(InputError, match="has words in the lexicon"):
         locate_findings(_privileged("Effusion on the right."), ["tuberculosis"], SIX, LocatedSettings())
+
+
+def test_usual_places_must_be_known():
+    text = Privileged(pd.Index(["a"]), ["p"], text=pd.Series(["Effusion."], index=["a"]))
+    settings = LocatedSettings(usual={"efusion": ("lower",), "effusion": ("low",)})
+    with pytest.raises(InputError) as caught:
+        locate_findings(text, ("effusion",), SIX, settings)
+    assert caught.value.problems == (
+        "teach.located.usual: there is no finding 'efusion'; did you mean 'effusion'?",
+        "teach.located.usual.effusion: the scheme 'six' has no region 'low'; did you mean 'lower'?",
+    )

@@ -40,7 +40,11 @@ class Counts:
 
 
 def locate(
-    statements: Iterable[Statement], finding_of: Mapping[str, Sequence[str]], scheme: ZoneScheme, counts: Counts
+    statements: Iterable[Statement],
+    finding_of: Mapping[str, Sequence[str]],
+    scheme: ZoneScheme,
+    counts: Counts,
+    usual: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, dict[str, Said]]:
     """Return, for each finding of the study, what is said of each region.
 
@@ -54,6 +58,8 @@ def locate(
         finding_of: Finding of the lexicon -> findings of the study.
         scheme: Names the regions.
         counts: Added to.
+        usual: Finding of the study -> regions that it lies in where the text says nothing finer, as effusions lie low:
+            "left effusion" is then one of the left base.
     """
     affirmed: dict[str, list[Statement]] = {}
     denied: dict[str, list[Statement]] = {}
@@ -73,18 +79,23 @@ def locate(
                 regions |= dict.fromkeys(_within(_region(place, scheme, counts), scheme), Said.ABSENT)
             if not statement.places and finding not in affirmed:
                 regions |= dict.fromkeys(scheme.regions, Said.ABSENT)
-        regions |= _affirmed(affirmed.get(finding, ()), scheme, counts)
+        regions |= _affirmed(affirmed.get(finding, ()), scheme, counts, (usual or {}).get(finding, ()))
     return {finding: regions for finding, regions in said.items() if regions}
 
 
-def _affirmed(statements: Sequence[Statement], scheme: ZoneScheme, counts: Counts) -> dict[str, Said]:
+def _affirmed(
+    statements: Sequence[Statement], scheme: ZoneScheme, counts: Counts, usual: Sequence[str]
+) -> dict[str, Said]:
     present: dict[str, Said] = {}
     for statement in statements:
         value = Said.POSSIBLE if statement.doubted else Said.PRESENT
         named = [_region(place, scheme, counts) for place in sorted(statement.places)]
         if statement.everywhere and not statement.places:
             named = list(scheme.zones)
-        for region in named:
+        elif not statement.places:
+            named = list(usual)
+        finer = [part for region in named for part in _usual_parts(region, usual, scheme)]
+        for region in (*named, *finer):
             for each in _containing(region, scheme):
                 if present.get(each) is not Said.PRESENT:
                     present[each] = value
@@ -102,6 +113,12 @@ def _region(place: Place, scheme: ZoneScheme, counts: Counts) -> str:
     shown = f"{first} {second}".strip()
     counts.uncovered[shown] = counts.uncovered.get(shown, 0) + 1
     return ""
+
+
+def _usual_parts(region: str, usual: Sequence[str], scheme: ZoneScheme) -> list[str]:
+    """Return what a region and the usual ones have in common, where that is a region too."""
+    parts = [_zones_of(region, scheme) & _zones_of(other, scheme) for other in usual]
+    return [other for other in scheme.regions if _zones_of(other, scheme) in parts]
 
 
 def _zones_of(region: str, scheme: ZoneScheme) -> set[str]:
