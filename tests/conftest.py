@@ -1,7 +1,12 @@
 """What every test may use: the folder of real data where it is at hand, and shape checks on public functions."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers beside each other: a thread each, told before torch is loaded
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from jaxtyping import install_import_hook
@@ -19,6 +24,16 @@ install_import_hook(
     ],
     "beartype.beartype",
 )
+
+
+@pytest.fixture(autouse=True)
+def _threads_stay_as_they_were() -> Iterator[None]:
+    """Give torch its threads back after a test that ran a study, which sets them for the whole process."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+    yield
+    if before is not None and sys.modules["torch"].get_num_threads() != before:
+        sys.modules["torch"].set_num_threads(before)
+
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 

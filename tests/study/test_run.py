@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
 
+from mmpkd.cli import app
 from mmpkd.cohort.phantom import PhantomSettings, write_phantom
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table, write_json
@@ -42,10 +44,9 @@ def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(*words: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mmpkd", *words], capture_output=True, text=True, check=False, **options
-    )
+def command(*words: str) -> Result:
+    """Run `mmpkd` in this process: a fresh one takes seconds to import torch."""
+    return CliRunner().invoke(app, list(words))
 
 
 def score_tables(out: Path) -> dict[str, str]:
@@ -68,7 +69,7 @@ def score_tables(out: Path) -> dict[str, str]:
 def test_phantom_to_report_and_killed_runs_end_with_the_same_bytes(phantom_folder, tmp_path):
     study = str(phantom_folder / "study.yaml")
     whole = command("run", study, "--out", str(tmp_path / "whole"), "-q")
-    assert whole.returncode == 0, whole.stderr
+    assert whole.exit_code == 0, whole.stderr
     assert "mmpkd - hard" in whole.stdout
     expected = score_tables(tmp_path / "whole")
     assert len(expected) == 2 * 2 * 2 + 3  # two tables a cell, four cells, three of the study
@@ -84,7 +85,7 @@ def test_phantom_to_report_and_killed_runs_end_with_the_same_bytes(phantom_folde
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     again = command("run", study, "--out", str(out), "-q")
-    assert again.returncode == 0, again.stderr
+    assert again.exit_code == 0, again.stderr
     assert score_tables(out) == expected
 
 
@@ -93,20 +94,20 @@ def test_every_stage_by_itself_gives_the_run_in_one(phantom_folder, tmp_path):
     study, out = str(phantom_folder / "study.yaml"), tmp_path / "staged"
     for stage in ("teach", "distil", "attribute", "evaluate", "compare"):
         done = command(stage, study, "--out", str(out), "-q")
-        assert done.returncode == 0, f"{stage}: {done.stderr}"
-    assert command("report", str(out)).returncode == 0
+        assert done.exit_code == 0, f"{stage}: {done.stderr}"
+    assert command("report", str(out)).exit_code == 0
     assert (out / "report.html").is_file()
     student = out / "cells" / "mmpkd" / "seed-0" / "student"
     image = next((phantom_folder / "cohort" / "images").glob("*.png"))
     predicted = command("predict", str(student), str(image), "--maps", str(tmp_path / "maps"), "-q")
-    assert predicted.returncode == 0, predicted.stderr
+    assert predicted.exit_code == 0, predicted.stderr
     assert predicted.stdout.splitlines()[0] == "image,nodule,consolidation,effusion,pneumothorax,cardiomegaly"
     assert len(list((tmp_path / "maps").glob("*.npy"))) == 5
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(phantom_folder, tmp_path):
     done = command("run", str(phantom_folder / "study.yaml"), "--out", str(tmp_path / "none"), "--dry-run", "-q")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "cells: 4 (2 arms: hard, mmpkd; seeds 0, 1)" in done.stdout
     assert not (tmp_path / "none").exists()
 
@@ -160,7 +161,7 @@ class TestBadInput:
 
     def test_the_command_exits_with_2_and_one_sentence(self, tmp_path):
         done = command("run", str(tmp_path / "none.yaml"))
-        assert done.returncode == 2
+        assert done.exit_code == 2
         assert done.stderr.startswith("mmpkd: ")
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr

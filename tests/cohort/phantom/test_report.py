@@ -70,9 +70,7 @@ def test_the_side_of_a_mammogram_is_in_its_report(breast: Phantom) -> None:
 
 
 def test_the_size_in_mm_is_the_size_of_the_mask() -> None:
-    phantom = generate(
-        PhantomSettings(patients=250, size_px=256, images_per_patient=(1, 1), prevalence={"nodule": 0.5})
-    )
+    phantom = generate(PhantomSettings(patients=70, size_px=256, images_per_patient=(1, 1), prevalence={"nodule": 1.0}))
     told = 0
     for i in np.flatnonzero(phantom.truth[:, 0]):
         said = re.search(r"(\d+) mm", phantom.text[i])
