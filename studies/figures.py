@@ -3,6 +3,7 @@
 python studies/figures.py sweep RUN sweep.png            a study of several λ and T: AUROC against localisation
 python studies/figures.py spectrum OUT spectrum.png      variants with teachers of different quality
 python studies/figures.py controlled OUT controlled.png  the variants of studies/controlled.yaml
+python studies/figures.py dose OUT dose.png              the variants of studies/zone-dose.yaml
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mmpkd.files import read_json, read_table, written_whole
 from mmpkd.folder import RunFolder
 
 MACRO = "macro"
+DOSES = ("sides", "six", "twelve", "sixteen", "six-lungs", "six-lungs-anatomy", "six-lungs-learned")
 
 
 def sweep(run: Path) -> Figure:
@@ -116,6 +118,38 @@ def controlled(out: Path) -> Figure:
     return figure
 
 
+def dose(out: Path) -> Figure:
+    """Draw each arm's IoU for each scheme of zones, and print what share of the headroom it takes."""
+    folders = [folder for name in DOSES if (folder := RunFolder(out / name)).verdict.is_file()]
+    if not folders:
+        raise InputError(f"{out}: holds no finished variant of studies/zone-dose.yaml; run it first.")
+    figure, axes = _figure(9.0, 3.6)
+    shown: dict[str, dict[str, str]] = {}
+    for place, folder in enumerate(folders):
+        table = _macro(folder)
+        scores = table[(table["kind"] == "arm") & (table["metric"] == "iou")]
+        room = _by_arm(table[(table["kind"] == "headroom") & (table["metric"] == "iou")])
+        own = _by_arm(scores)
+        shown[folder.path.name] = {
+            "IoU, text": _shown(own.loc[["spatial"]]).iloc[0],
+            "IoU, perfect places": _shown(own.loc[["zone-truth"]]).iloc[0],
+            "H, text": _shown(room.loc[["spatial"]]).iloc[0],
+            "H, perfect places": _shown(room.loc[["zone-truth"]]).iloc[0],
+            "AUROC, text": "{estimate:.3f} ({low:.3f} to {high:.3f})".format(**_one(table, "arm", "spatial", "auroc")),
+        }
+        for number, arm in enumerate(("hard", "spatial", "zone-truth", "roi-supervised")):
+            point, label = own.loc[arm], arm if place == 0 else None
+            at = place + 0.15 * (number - 1.5)
+            axes.errorbar(at, point["estimate"], _whiskers(point), fmt="o", color=f"C{number}", label=label)
+        prior = own.loc["mean-roi-prior", "estimate"]
+        axes.plot([place - 0.35, place + 0.35], [prior, prior], "k--", label=None if place else "mean-ROI prior")
+    axes.set_xticks(range(len(folders)), [folder.path.name for folder in folders], fontsize=9)
+    axes.set_ylabel("IoU of map and ROI at matched area")
+    axes.legend(fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.15))
+    _print(pd.DataFrame(shown).T, "zones")
+    return figure
+
+
 def _variants(out: Path) -> list[RunFolder]:
     folders = [RunFolder(path.parent) for path in sorted(out.glob("*/verdict.json"), key=lambda path: path.parent)]
     if not folders:
@@ -162,7 +196,12 @@ def _figure(width: float, height: float) -> tuple[Figure, object]:
     return figure, figure.subplots()
 
 
-FIGURES: dict[str, Callable[[Path], Figure]] = {"sweep": sweep, "spectrum": spectrum, "controlled": controlled}
+FIGURES: dict[str, Callable[[Path], Figure]] = {
+    "sweep": sweep,
+    "spectrum": spectrum,
+    "controlled": controlled,
+    "dose": dose,
+}
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from mmpkd.study.arm import arm_rois, arm_targets
 from mmpkd.study.load import load_study
 from mmpkd.study.preflight import check_names
 from mmpkd.study.run import StudyRun
+from mmpkd.study.settings import StudySettings
 
 STUDY = {
     "cohort": "cohort/cohort.yaml",
@@ -127,6 +128,32 @@ def test_a_teacher_that_is_not_located_is_told(study_run):
     work = replace(study_run.work, located=None)
     with pytest.raises(InputError, match=r"say nothing of any zone; set 'teach\.located'"):
         arm_targets(work, "spatial", 0, CellFolder(Path("unused")))
+
+
+def _with_given(run: StudyRun, folder: Path, table) -> StudyRun:
+    """Return the study with a precomputed teacher in the place of the rules."""
+    table.to_csv(run.root / f"{folder.name}.csv", index=False)
+    teach = {"teacher": {"kind": "precomputed", "table": f"{folder.name}.csv"}}
+    study = StudySettings.from_data({**run.study.to_data(), "teach": teach}, "study.yaml")
+    return StudyRun(study, run.root, folder / "run")
+
+
+def test_zone_labels_from_elsewhere_teach_as_the_rules_do(study_run, tmp_path):
+    given = _with_given(study_run, tmp_path, read_table(study_run.folder.soft_labels))
+    with given.claimed():
+        given.cohort()
+        given.teach()
+    ours, theirs = _zones(study_run, "spatial"), _zones(given, "spatial")
+    np.testing.assert_allclose(theirs.logits, ours.logits)
+    np.testing.assert_array_equal(theirs.coverage, ours.coverage)
+
+
+def test_a_region_that_the_scheme_lacks_is_told(study_run, tmp_path):
+    table = read_table(study_run.folder.soft_labels).replace({"region": {"left lower": "left lwer"}})
+    given = _with_given(study_run, tmp_path, table)
+    with given.claimed(), pytest.raises(InputError, match=r"'left lwer' is none of the scheme 'six'; did you mean"):
+        given.teach()
+    assert not given.folder.soft_labels.is_file()
 
 
 @pytest.mark.slow

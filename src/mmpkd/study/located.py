@@ -13,11 +13,11 @@ from mmpkd.distil.zone_arms import Places, places_of
 from mmpkd.distil.zone_controls import Located
 from mmpkd.distil.zone_coverage import zone_coverage
 from mmpkd.distil.zone_labels import ZoneLabels
-from mmpkd.errors import InputError
+from mmpkd.errors import InputError, did_you_mean
 from mmpkd.progress import SILENT, Progress
 from mmpkd.teach.learned_places import fill_unsaid
 from mmpkd.teach.located import locate_findings, located_warnings
-from mmpkd.teach.soft_labels import SoftLabels
+from mmpkd.teach.soft_labels import WHOLE_IMAGE, SoftLabels
 
 if TYPE_CHECKING:
     from mmpkd.cohort.cohort import Cohort
@@ -46,9 +46,11 @@ def with_located(
         folder: Where its finished folds are kept.
 
     Raises:
-        InputError: The cohort has no zones, or the text says nothing of any.
+        InputError: The cohort has no zones, the text says nothing of any, or a given table names a region that the
+            scheme lacks.
     """
     if study.teach.located is None:
+        _check_regions(soft_labels, study)
         return soft_labels, []
     if study.cohort.zones is None:
         raise InputError("teach.located: the cohort has no zones; add 'cohort.zones', or leave 'located' out.")
@@ -60,6 +62,23 @@ def with_located(
         told += of_learned
     table = pd.concat([soft_labels.table, rows], ignore_index=True)
     return SoftLabels(table, soft_labels.provenance), told
+
+
+def _check_regions(soft_labels: SoftLabels, study: StudySettings) -> None:
+    """Hold a table from elsewhere against the scheme: a region that it lacks would teach nobody."""
+    zones = study.cohort.zones
+    given = [region for region in soft_labels.table["region"].unique() if region != WHOLE_IMAGE]
+    if zones is None or not given:
+        return
+    known = zones.named.regions
+    problems = [
+        f"the soft labels' region {region!r} is none of the scheme {zones.scheme!r}"
+        f"{did_you_mean(region, known) or '; it has ' + ', '.join(known) + '.'}"
+        for region in given
+        if region not in known
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def located_matrix(
