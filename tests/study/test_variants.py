@@ -7,9 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from mmpkd.cli import app
 from mmpkd.errors import InputError
-from mmpkd.files import write_table
+from mmpkd.files import read_json, write_table
 from mmpkd.folder import RunFolder
 from mmpkd.study.load import load_study, study_schema
 from mmpkd.study.variants import variant_names, write_variants
@@ -54,6 +56,30 @@ def test_variants_of_one_phantom_share_its_folder_which_is_written_once(tmp_path
     assert first == second
     assert first.parent == tmp_path / "cohorts"
     assert written is None or (second / "table.csv").stat().st_mtime_ns == written
+
+
+def test_what_variants_have_in_common_is_trained_once(tmp_path: Path) -> None:
+    small = {
+        "student": {"image_size_px": 32, "patch_px": 8, "width": 16, "depth": 1, "heads": 2},
+        "training": {"epochs": 2, "batch_size": 8, "warmup_epochs": 0.5},
+        "arms": {"hard": {}, "mmpkd": {}},
+        "seeds": [0],
+        "execution": {"workers": 1},
+    }
+    variants = {"where": None, "what": {"cohort": {"phantom": {"text_spatial": False}}}}
+    path = _write(tmp_path, **small, variants=variants)
+    for variant in variants:
+        words = ["distil", str(path), "--variant", variant, "--arm", "hard", "--out", str(tmp_path / "out"), "-q"]
+        teach = ["teach", *words[1:4], *words[6:]]
+        for command in (teach, words):
+            done = CliRunner().invoke(app, command)
+            assert done.exit_code == 0, done.stderr
+    assert len(list((tmp_path / "out" / "trained").iterdir())) == 1
+    cells = [RunFolder(tmp_path / "out" / variant).cell("hard", 0) for variant in variants]
+    weights = {(cell.student / "weights.safetensors").read_bytes() for cell in cells}
+    assert len(weights) == 1
+    studies = {read_json(cell.student / "student.json")["provenance"]["study"] for cell in cells}
+    assert len(studies) == 2
 
 
 def test_a_phantoms_description_may_be_changed(tmp_path: Path) -> None:
