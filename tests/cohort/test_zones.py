@@ -1,9 +1,14 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from mmpkd.cohort.problems import Problems
+from mmpkd.cohort.roi_table import read_rois
 from mmpkd.cohort.rois import check_rois
 from mmpkd.cohort.zone_settings import ZoneSettings
+from mmpkd.cohort.zone_table import read_zones
 from mmpkd.cohort.zones import SCHEMES
 from mmpkd.errors import InputError
 
@@ -37,6 +42,8 @@ def test_unions_are_made_of_the_zones_that_bear_their_words():
         ({"scheme": "breast"}, "has no fixed places; give a 'table'"),
         ({"table": "zones.csv"}, "neither 'boxes' nor 'mask' nor 'rle'"),
         ({"table": "z.csv", "mask": "m", "names": {"A": "right uper"}}, "has no zone 'right uper'"),
+        ({"table": "z.csv", "mask": "m", "lungs": {"L": "left"}}, "by their boxes; give 'boxes'"),
+        ({"table": "z.csv", "boxes": list("abcd"), "scheme": "sides", "lungs": {"L": "left"}}, "the scheme 'six'"),
     ],
 )
 def test_settings_that_cannot_be_meant(data, sentence):
@@ -50,3 +57,36 @@ def test_a_zone_outside_its_image_is_told(tmp_path):
     (problem,) = check_rois(zones, {"a": (64, 64)}, tmp_path, what="zone")
     assert problem.startswith("zone of case 'a', zone 'left lower': the box")
     assert "leaves the image of 64 x 64 px" in problem
+
+
+def test_lungs_are_cut_in_thirds_by_their_boxes(tmp_path):
+    """As CheXmask has them: masks with boxes, and a heart that is no zone."""
+    lines = ["case,zone,x_min,y_min,x_max,y_max,rle"]
+    lines += [
+        "a,left lung,40,3,60,33,12 3 4",
+        "a,right lung,5,6,25,36,",
+        "a,heart,20,20,40,40,",
+        "a,left lower,1,2,3,4,",
+    ]
+    (tmp_path / "zones.csv").write_text("\n".join(lines) + "\n")
+    settings = ZoneSettings.from_data(
+        {
+            "table": "zones.csv",
+            "boxes": ["x_min", "y_min", "x_max", "y_max"],
+            "rle": "rle",
+            "lungs": {"left lung": "left", "right lung": "right"},
+            "names": {"heart": None},
+        },
+        "study.yaml",
+    )
+    problems, cases = Problems(), pd.Index(["a"])
+    read = partial(read_rois, root=tmp_path, files=tmp_path, known_cases=cases, kept_cases=cases, problems=problems)
+    rows = read_zones(settings, read)
+    assert not problems.sentences
+    assert rows is not None
+    found = {row.finding: (row.x_min, row.y_min, row.x_max, row.y_max) for row in rows.itertuples()}
+    assert found["left upper"] == (40, 3, 60, 13)
+    assert found["right middle"] == (5, 16, 25, 26)
+    assert found["right lower"] == (5, 26, 25, 36)
+    assert len(rows) == 7  # three of each lung, and the zone that was named as one
+    assert rows["rle"].isna().all()

@@ -18,11 +18,12 @@ from mmpkd.cohort.labels import read_classes, read_findings, value_key, value_ke
 from mmpkd.cohort.metadata import read_metadata
 from mmpkd.cohort.paths import ABSENT, OUTSIDE, locate
 from mmpkd.cohort.problems import Problems
-from mmpkd.cohort.roi_table import read_rois, zone_table
+from mmpkd.cohort.roi_table import read_rois
 from mmpkd.cohort.settings import ClassColumn, CohortSettings, GivenSplit, LabelColumn, TableFile
 from mmpkd.cohort.splits import make_split
 from mmpkd.cohort.table import Table, check_columns, is_missing, read_table_file, stack
 from mmpkd.cohort.text import read_text
+from mmpkd.cohort.zone_table import read_zones
 from mmpkd.errors import InputError
 
 
@@ -66,9 +67,7 @@ def read_cohort(settings: CohortSettings, root: Path) -> ReadCohort:
         read_rois, root=root, files=files, known_cases=everyone, kept_cases=everyone[kept], problems=problems
     )
     rois = None if settings.rois is None else regions(settings.rois, findings=settings.findings)
-    zones = None
-    if settings.zones is not None and settings.zones.table is not None:
-        zones = regions(zone_table(settings.zones), findings=settings.zones.named.zones, setting="zones")
+    zones = None if settings.zones is None else read_zones(settings.zones, regions)
     problems.raise_any()
     cases = pd.DataFrame({"patient": patients, "split": split, "image": images}, index=everyone)
     cohort = Cohort(

@@ -15,7 +15,6 @@ from mmpkd.cohort.paths import ABSENT, OUTSIDE, locate
 from mmpkd.cohort.problems import Problems
 from mmpkd.cohort.settings import ALL_FINDINGS, RoiSettings
 from mmpkd.cohort.table import Table, check_columns, is_missing, read_table_file
-from mmpkd.cohort.zone_settings import ZoneSettings
 from mmpkd.errors import InputError, did_you_mean
 
 COORDINATES = ("x_min", "y_min", "x_max", "y_max")
@@ -82,27 +81,6 @@ def read_rois(
     expanded["finding"] = np.array([name for names in finding_of for name in names], dtype=object)
     expanded = expanded[expanded["case"].isin(kept_cases)]
     return expanded[list(COLUMNS)].reset_index(drop=True)
-
-
-def zone_table(zones: ZoneSettings) -> RoiSettings:
-    """Return the description of a table of zones, read as ROIs are with a zone's name in place of a finding's.
-
-    Raises:
-        ValueError: The zones are fixed shares of the picture and have no table.
-    """
-    if zones.table is None:
-        raise ValueError("these zones have no table")
-    return RoiSettings(
-        table=zones.table,
-        case=zones.case,
-        finding=zones.zone,
-        boxes=zones.boxes,
-        box_format=zones.box_format,
-        mask=zones.mask,
-        mask_value=zones.mask_value,
-        rle=zones.rle,
-        findings={name: () if zone is None else (zone,) for name, zone in zones.names.items()},
-    )
 
 
 def _has_columns(table: Table, settings: RoiSettings, problems: Problems, setting: str) -> bool:

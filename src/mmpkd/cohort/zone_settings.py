@@ -10,6 +10,9 @@ from mmpkd.cohort.zones import SCHEMES, SchemeName, ZoneScheme
 from mmpkd.errors import did_you_mean
 from mmpkd.settings import Settings
 
+LEVELS = ("upper", "middle", "lower")
+"""Thirds of a lung in the scheme ``six``, from the top."""
+
 
 class ZoneSettings(Settings):
     """Zones of the cohort's images (:mod:`mmpkd.cohort.zones`).
@@ -26,6 +29,8 @@ class ZoneSettings(Settings):
         mask_value: Its column of the pixel value that counts as inside.
         rle: Its column of masks as COCO run lengths.
         names: Name in the table -> zone of the scheme, for names that are none themselves; ``null`` ignores one.
+        lungs: Name in the table -> the side whose lung it is, ``left`` or ``right``, for tables of whole lungs and the
+            scheme ``six``: the lung's box is cut in equal thirds.
     """
 
     scheme: SchemeName = "six"
@@ -38,6 +43,7 @@ class ZoneSettings(Settings):
     mask_value: str | None = None
     rle: str | None = None
     names: dict[str, str | None] = Field(default_factory=dict)
+    lungs: dict[str, Literal["left", "right"]] = Field(default_factory=dict)
 
     @property
     def named(self) -> ZoneScheme:
@@ -51,6 +57,8 @@ class ZoneSettings(Settings):
                 raise ValueError(
                     f"the scheme {self.scheme!r} has no zone {zone!r}{did_you_mean(zone, self.named.zones)}"
                 )
+        if self.lungs and (self.scheme != "six" or self.boxes is None):
+            raise ValueError("'lungs' are cut into the zones of the scheme 'six', by their boxes; give 'boxes'")
         if self.table is None and not self.named.boxes:
             raise ValueError(f"the scheme {self.scheme!r} has no fixed places; give a 'table' of zones")
         if self.table is not None and self.boxes is None and self.mask is None and self.rle is None:
