@@ -11,7 +11,6 @@ import hashlib
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +32,7 @@ from mmpkd.study.cell import CellWork
 from mmpkd.study.execute import Shares, run_alone, run_jobs, share_machine, usable_cores
 from mmpkd.study.inputs import StudyInputs, read_inputs, study_fingerprint, without_privileged
 from mmpkd.study.job import TRAINING, CellJob
-from mmpkd.study.located import located_matrix, with_located
+from mmpkd.study.located import located_matrix
 from mmpkd.study.preflight import check_cohort, check_names, check_student
 from mmpkd.study.settings import StudySettings
 from mmpkd.teach.soft_labels import SoftLabels
@@ -207,29 +206,11 @@ class StudyRun:
 
     def teach(self) -> None:
         """Fit the teacher and write its soft labels and scores. Needs no image."""
-        from mmpkd.study.teacher import teacher_record
-        from mmpkd.teach.crossfit import teach
+        from mmpkd.study.teacher import write_taught
 
         with self._timed("teach"):
             if not self.folder.soft_labels.is_file():
-                folds, cohort = self.folder.path / "teacher-folds", self.table.cohort
-                taught = teach(cohort, self.study.teach, self.progress, folds)
-                table, told = with_located(taught.soft_labels, cohort, self.study, self.progress, folds)
-                taught = replace(taught, warnings=[*taught.warnings, *told])
-                write_json(self.folder.teacher, teacher_record(cohort, self.study, taught))
-                self._embed()
-                replace(table, provenance={**table.provenance, **self.provenance}).write(self.folder.soft_labels)
-
-    def _embed(self) -> None:
-        """Write the embeddings of privileged information, where the study asks for them."""
-        from mmpkd.teach.embed import embed
-
-        settings, cohort = self.study.teach.embedding, self.table.cohort
-        if settings is not None:
-            values = embed(cohort.privileged, cohort.in_split("train"), settings, self.root)
-            table = pd.DataFrame(values, columns=[f"e{column}" for column in range(values.shape[1])])
-            table.insert(0, "case", cohort.cases.index.to_numpy())
-            write_table(self.folder.embeddings, table, self.provenance)
+                write_taught(self.study, self.table.cohort, self.root, self.folder, self.provenance, self.progress)
 
     def run_cells(self) -> None:
         """Train, predict, map and score every cell that is not finished, several at a time.
