@@ -93,26 +93,33 @@ def spectrum(out: Path) -> Figure:
 def controlled(out: Path) -> Figure:
     """Draw, for each variant, the differences of every arm from `hard` in AUROC and in IoU."""
     folders = _variants(out)
-    figure = Figure(figsize=(11, 1.1 + 0.27 * 9 * ((len(folders) + 1) // 2)), layout="constrained")
+    figure = Figure(figsize=(11, 0.6 + 0.3 * 9 * ((len(folders) + 1) // 2)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots((len(folders) + 1) // 2, 4, squeeze=False)
+    ends: dict[str, list[float]] = {}
     for place, folder in enumerate(folders):
         table = _macro(folder)
         shown = {}
-        for column, metric in enumerate(("auroc", "iou")):
+        for column, (metric, said) in enumerate((("auroc", "AUROC"), ("iou", "IoU"))):
             axes = grid[place // 2, 2 * (place % 2) + column]
             rows = table[(table["kind"] == "difference") & (table["metric"] == metric)]
             rows = _by_arm(rows[rows["reference_arm"] == "hard"])
-            shown[metric.upper()] = _shown(rows, sign="+")
+            ends.setdefault(said, []).extend([rows["low"].min(), rows["high"].max()])
+            shown[said] = _shown(rows, sign="+")
             at = np.arange(len(rows))[::-1]
             axes.axvline(0, color="grey", linewidth=0.8)
             axes.errorbar(rows["estimate"], at, xerr=_whiskers(rows), fmt="o", markersize=4, elinewidth=1)
             axes.set_yticks(at, rows.index if column == 0 else [""] * len(at), fontsize=8)
-            axes.set_title(f"{folder.path.name}: {metric.upper()} less 'hard'", fontsize=9)
+            axes.set_ylim(-0.6, len(rows) - 0.4)
+            axes.set_xlabel(f"{said} less 'hard'", fontsize=8)
+            axes.set_title(folder.path.name if column == 0 else "", fontsize=10, loc="left")
         hard = {name: _one(table, "arm", "hard", name.lower()) for name in shown}
         head = pd.DataFrame({name: _shown(pd.DataFrame([value])).to_list() for name, value in hard.items()}, ["hard"])
         print(f"\n{folder.path.name}\n")
         _print(pd.concat([head, pd.DataFrame(shown)]), "arm, less 'hard'")
+    for column, (low, high) in enumerate((min(both), max(both)) for both in ends.values()):
+        for axes in grid[:, column::2].ravel():  # one scale for all variants
+            axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     for spare in grid.ravel()[2 * len(folders) :]:
         spare.remove()
     return figure
