@@ -339,3 +339,45 @@ def test_one_arm_alone_answers_nothing() -> None:
     document = judge([row("arm", "mmpkd", (0.8, 0.7, 0.9))], arms_ran=["mmpkd"])
     assert document["answer"] == "This cannot be told: only the arm 'mmpkd' ran."
     assert document["sentences"] == []
+
+
+def _placed(rows: list[dict[str, Any]], arms: tuple[str, ...]) -> dict[str, Any]:
+    primary = Endpoint("iou", "macro", "patch", "matched-area", "spatial")
+    return judge(rows, primary=primary, arms_ran=arms)
+
+
+def _of_maps(reference: str, limits: Limits, kind: str = "control", method: str = "patch") -> dict[str, Any]:
+    role = "primary" if reference == "hard" and method == "patch" else "exploratory"
+    kind = "difference" if reference == "hard" else kind
+    return row(kind, "spatial", limits, reference, metric="iou", method=method, role=role)
+
+
+def test_an_arm_that_is_told_where_is_held_against_other_places() -> None:
+    rows = [_of_maps("hard", GAIN), _of_maps("zones-shuffled", GAIN), _of_maps("zones-prior", OPEN)]
+    document = _placed(rows, ("hard", "spatial", "zones-shuffled", "zones-prior"))
+    controls = [sentence for sentence in document["sentences"] if sentence.startswith("Control")]
+    assert [sentence.partition(":")[0] for sentence in controls] == [
+        "Control 'zones-shuffled' (places of other cases with the same labels)",
+        "Control 'zones-prior' (the mean place of each finding)",
+    ]
+    assert document["caveats"][0].startswith(
+        "The gain over 'hard' must not be credited to privileged knowledge: 'spatial' is not shown to exceed "
+        "'zones-prior'. Controls that did not run: longer,"
+    )
+
+
+def test_places_are_no_control_of_an_arm_that_is_not_told_where() -> None:
+    document = judge(classified(GAIN), arms_ran=("hard", "mmpkd", "zones-prior"))
+    assert document["caveats"][0].startswith("No control arm ran")
+    assert "zones-prior" not in all_text(document)
+
+
+def test_other_map_methods_are_heard_too() -> None:
+    rows = [
+        _of_maps("hard", GAIN),
+        _of_maps("hard", GAIN, method="libra-fullgrad"),
+        _of_maps("hard", OPEN, method="cam"),
+    ]
+    sentences = _placed(rows, ("hard", "spatial"))["sentences"]
+    expected = "Exploratory, the same difference by other map methods: higher by 'libra-fullgrad'; none shown by 'cam'."
+    assert expected in sentences

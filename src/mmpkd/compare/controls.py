@@ -20,16 +20,36 @@ CONTROLS = {
 }
 """Kinds of control arms, and what each has in the place of the teacher's soft labels."""
 
+PLACE_CONTROLS = {
+    "zones-shuffled": "places of other cases with the same labels",
+    "zones-prior": "the mean place of each finding",
+    "zones-mirrored": "places with left and right exchanged",
+}
+"""The same for an arm that is told where: what each has in the place of what this case's text says of places."""
+
+_PLACED = ("spatial",)
+_NEEDS_SIDES = ("zones-mirrored",)  # not every scheme has sides, so that it is not missed where it did not run
+
+
+def controls_of(kind: str) -> dict[str, str]:
+    """Return the kinds of control that a kind of arm is held against, and what each has in place of the teacher's."""
+    return {**PLACE_CONTROLS, **CONTROLS} if kind in _PLACED else CONTROLS
+
 
 def controls_that_ran(reading: Reading) -> list[str]:
     """Return the names of the control arms, in the study's order."""
-    return [arm for arm in reading.arms_ran if reading.kind_of(arm) in CONTROLS and arm != reading.primary.arm]
+    wanted = _wanted(reading)
+    return [arm for arm in reading.arms_ran if reading.kind_of(arm) in wanted and arm != reading.primary.arm]
 
 
 def controls_lacking(reading: Reading) -> list[str]:
     """Return the kinds of control that no arm has."""
     kinds = {reading.kind_of(arm) for arm in reading.arms_ran}
-    return [kind for kind in CONTROLS if kind not in kinds]
+    return [kind for kind in _wanted(reading) if kind not in kinds and kind not in _NEEDS_SIDES]
+
+
+def _wanted(reading: Reading) -> dict[str, str]:
+    return controls_of(reading.kind_of(reading.primary.arm))
 
 
 def control_sentences(reading: Reading, asked: Found) -> list[str]:
@@ -44,7 +64,7 @@ def control_sentences(reading: Reading, asked: Found) -> list[str]:
         if found is None:
             continue
         said = reading.change(found).sentence(f"the {what}", reading.primary.arm, control, direction)
-        kind = CONTROLS[reading.kind_of(control)]
+        kind = _wanted(reading)[reading.kind_of(control)]
         sentences.append(f"Control '{control}' ({kind}): {said}.")
     if sentences and _is_gain(reading, asked) and not controls_lacking(reading) and not _not_exceeded(reading):
         sentences.append(

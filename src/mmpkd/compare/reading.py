@@ -103,6 +103,11 @@ class Reading:
         rows = rows[same & (rows["method"] == asked.method) & ~rows["finding"].isin([MACRO, POOLED])]
         return [str(finding) for finding in rows["finding"]]
 
+    def other_methods(self) -> list[str]:
+        """Return the map methods by which the primary endpoint's metric was scored too."""
+        rows = self.table[(self.table["kind"] == "difference") & (self.table["metric"] == self.primary.metric)]
+        return [str(method) for method in rows["method"].unique() if method and method != self.primary.score.method]
+
     @property
     def findings(self) -> list[str]:
         """Single findings of the table, in its order."""

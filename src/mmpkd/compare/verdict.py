@@ -75,6 +75,7 @@ def verdict(
             *_by_finding(reading),
             *control_sentences(reading, asked),
             *_discrimination(reading, equivalence_margin),
+            *_other_maps(reading),
             *_localisation(reading),
             *_headroom(reading, boxes or {}),
             *_teacher(teacher or {}),
@@ -131,6 +132,9 @@ def _by_finding(reading: Reading) -> list[str]:
     return [f"Finding by finding, corrected for their number (Holm, {len(found)}): {', '.join(parts)}."]
 
 
+_BY_OUTCOME = {"higher": "higher by", "lower": "lower by", "open": "none shown by", "unknown": "unknown by"}
+
+
 def _discrimination(reading: Reading, margin: float | None) -> list[str]:
     """Macro AUROC, unless it is the primary endpoint itself; and whether it may be called stable."""
     found = reading.difference(reading.reference, MACRO_AUROC)
@@ -151,6 +155,18 @@ def _discrimination(reading: Reading, margin: float | None) -> list[str]:
             "before the run and the whole interval must lie inside it, and none was set."
         )
     return sentences
+
+
+def _other_maps(reading: Reading) -> list[str]:
+    """The primary endpoint by the other map methods that were scored: one that is trained is partly learnt as a map."""
+    asked = reading.primary.score
+    told: dict[str, list[str]] = {}
+    for method in reading.other_methods() if asked.method else ():
+        found = reading.difference(reading.reference, asked._replace(method=method))
+        if found is not None:
+            told.setdefault(_BY_OUTCOME[reading.change(found).outcome], []).append(method)
+    said = "; ".join(f"{outcome} {listed(methods)}" for outcome, methods in told.items())
+    return [f"Exploratory, the same difference by other map methods: {said}."] if said else []
 
 
 def _localisation(reading: Reading) -> list[str]:

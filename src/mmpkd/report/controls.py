@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmpkd.compare.controls import CONTROLS
+from mmpkd.compare.controls import CONTROLS, PLACE_CONTROLS
 from mmpkd.report.data import ReportData
 from mmpkd.report.glossary import describe_metric
 from mmpkd.report.tables import Group, Line, Table, cell
@@ -20,7 +20,8 @@ def control_table(data: ReportData) -> Table:
     metric = describe_metric(rows[0].metric)
     lines = []
     for row in rows:
-        label = f"{minus(row.arm, row.reference_arm)} ({CONTROLS.get(_kind(data, row.reference_arm), 'control')})"
+        what = {**PLACE_CONTROLS, **CONTROLS}.get(_kind(data, row.reference_arm), "control")
+        label = f"{minus(row.arm, row.reference_arm)} ({what})"
         shown = cell(row.estimate, metric, signed=True)
         lines.append(Line(label, minus(row.arm, row.reference_arm), "", False, (shown,)))
     return Table((metric.label,), (Group("", tuple(lines)),))

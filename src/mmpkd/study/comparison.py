@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mmpkd.compare.compare import Endpoint, compare_arms
-from mmpkd.compare.controls import CONTROLS
+from mmpkd.compare.controls import controls_of
 from mmpkd.compare.ensembles import compare_ensembles
 from mmpkd.compare.repeatability import compare_repeatability
 from mmpkd.compare.sanity import compare_sanity
@@ -79,7 +79,7 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
         baselines if len(baselines) else None,
         reference_arm=reference_arm,
         primary=endpoint,
-        controls=[arm for arm, kind in kinds.items() if kind in CONTROLS],
+        controls=[arm for arm, kind in kinds.items() if kind in controls_of(kinds.get(endpoint.arm, ""))],
         upper=upper_bound(work.study),
         **bootstrap,
     )
