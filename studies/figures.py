@@ -4,11 +4,13 @@ python studies/figures.py sweep RUN sweep.png            a study of several λ a
 python studies/figures.py spectrum OUT spectrum.png      variants with teachers of different quality
 python studies/figures.py controlled OUT controlled.png  the variants of studies/controlled.yaml
 python studies/figures.py dose OUT dose.png              the variants of studies/zone-dose.yaml
+python studies/figures.py cases RUN cases.png            a case of each finding, with the map of every arm
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +18,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from safetensors import safe_open
 from scipy.stats import norm
 
 from mmpkd.compare.threshold import helping_threshold
 from mmpkd.errors import InputError
 from mmpkd.files import read_json, read_table, written_whole
 from mmpkd.folder import RunFolder
+from mmpkd.report.overlays import image_with_roi, map_overlay
 
 MACRO = "macro"
 DOSES = ("sides", "six", "twelve", "sixteen", "six-lungs", "six-lungs-anatomy", "six-lungs-learned")
@@ -157,6 +161,31 @@ def dose(out: Path) -> Figure:
     return figure
 
 
+def cases(run: Path) -> Figure:
+    """Draw the first example case of each finding of the report's gallery, with the map of each arm (first seed)."""
+    path = RunFolder(run).gallery
+    if not path.is_file():
+        raise InputError(f"{path}: no gallery is here; `mmpkd run` writes one where the cohort has ROIs.")
+    with safe_open(path, framework="np") as file:
+        entries = json.loads(file.metadata()["gallery"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safetensors' file is no mapping)
+    first = {entry["finding"]: index for index, entry in reversed(list(enumerate(entries)))}
+    arms = list(entries[0]["probabilities"])
+    figure = Figure(figsize=(1.5 * (1 + len(arms)), 1.55 * len(first) + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(first), 1 + len(arms), squeeze=False)
+    for row, (finding, index) in enumerate(sorted(first.items(), key=lambda item: item[1])):
+        image, roi = tensors[f"image/{index}"], tensors[f"roi/{index}"].astype(bool)
+        pictures = [image_with_roi(image, roi, 220)]
+        pictures += [map_overlay(image, tensors[f"map/{arm}/{index}"].astype(float), roi, 220) for arm in arms]
+        for axes, picture, name in zip(grid[row], pictures, ["image and ROI", *arms], strict=True):
+            axes.imshow(picture)
+            axes.set_axis_off()
+            axes.set_title(name if row == 0 else "", fontsize=9)
+        grid[row, 0].text(-0.06, 0.5, finding, rotation=90, va="center", fontsize=9, transform=grid[row, 0].transAxes)
+    return figure
+
+
 def _variants(out: Path) -> list[RunFolder]:
     folders = [RunFolder(path.parent) for path in sorted(out.glob("*/verdict.json"), key=lambda path: path.parent)]
     if not folders:
@@ -208,6 +237,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "spectrum": spectrum,
     "controlled": controlled,
     "dose": dose,
+    "cases": cases,
 }
 
 
