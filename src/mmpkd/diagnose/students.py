@@ -23,7 +23,7 @@ def falling_with_lambda(differences: Mapping[str, Interval], lambdas: Mapping[st
         return unknown("lambda", "No arm with soft labels has been compared.")
     order = sorted(differences, key=lambda arm: lambdas[arm])
     worse = [arm for arm in order if differences[arm].high < 0]
-    said = ", ".join(f"{shown(differences[arm])} with λ = {lambdas[arm]:g}" for arm in order)
+    said = ", ".join(f"{shown(differences[arm])} with '{arm}' (λ = {lambdas[arm]:g})" for arm in order)
     return judged(
         "lambda",
         bool(worse),
