@@ -138,7 +138,7 @@ def dose(out: Path) -> Figure:
     shown: dict[str, dict[str, str]] = {}
     for place, folder in enumerate(folders):
         table = _macro(folder)
-        scores = table[(table["kind"] == "arm") & (table["metric"] == "iou")]
+        scores = table[table["kind"].isin(["arm", "baseline"]) & (table["metric"] == "iou")]
         room = _by_arm(table[(table["kind"] == "headroom") & (table["metric"] == "iou")])
         own = _by_arm(scores)
         shown[folder.path.name] = {
