@@ -72,9 +72,7 @@ def fill_unsaid(
     learned = taught.soft_labels.matrix(cohort.cases.index, names)
     unsaid = np.isnan(logits[:, learnable]) & ~np.isnan(learned)
     rows = _rows(cohort, kept, learned, unsaid, taught)
-    told = [
-        f"of the regions, {int(unsaid.sum())} that the rules leave unsaid are filled by a teacher that learned them."
-    ]
+    told = [f"{int(unsaid.sum())} regions that the rules leave unsaid are filled by a teacher that learned them."]
     if not learnable.all():
         silent = [finding for finding in cohort.findings if finding not in set(kept.get_level_values(0))]
         told[0] += f" Nothing could be learned of where {', '.join(silent)} is." if silent else ""
