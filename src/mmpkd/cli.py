@@ -318,7 +318,7 @@ def _bind(
     settings, folder = load_study(study, root, out.parent / "cohorts", Progress(quiet), variant)
     if variant is None:
         return StudyRun(settings, folder, out, Progress(quiet), on)
-    return StudyRun(settings, folder, out / variant, Progress(quiet), on, shelf=out / "trained")
+    return StudyRun(settings, folder, out / variant, Progress(quiet), on, shelf=out / ".trained")
 
 
 def _default_out(study: Path) -> Path:

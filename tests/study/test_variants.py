@@ -74,7 +74,7 @@ def test_what_variants_have_in_common_is_trained_once(tmp_path: Path) -> None:
         for command in (teach, words):
             done = CliRunner().invoke(app, command)
             assert done.exit_code == 0, done.stderr
-    assert len(list((tmp_path / "out" / "trained").iterdir())) == 1
+    assert len(list((tmp_path / "out" / ".trained").iterdir())) == 1
     cells = [RunFolder(tmp_path / "out" / variant).cell("hard", 0) for variant in variants]
     weights = {(cell.student / "weights.safetensors").read_bytes() for cell in cells}
     assert len(weights) == 1

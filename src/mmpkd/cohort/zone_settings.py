@@ -10,9 +10,6 @@ from mmpkd.cohort.zones import SCHEMES, SchemeName, ZoneScheme
 from mmpkd.errors import did_you_mean
 from mmpkd.settings import Settings
 
-LEVELS = ("upper", "middle", "lower")
-"""Thirds of a lung in the scheme ``six``, from the top."""
-
 
 class ZoneSettings(Settings):
     """Zones of the cohort's images (:mod:`mmpkd.cohort.zones`).

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mmpkd.cohort.settings import RoiSettings
-from mmpkd.cohort.zone_settings import LEVELS, ZoneSettings
+from mmpkd.cohort.zone_settings import ZoneSettings
+from mmpkd.cohort.zones import LEVELS
 
 
 class Reader(Protocol):

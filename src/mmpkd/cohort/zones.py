@@ -21,6 +21,8 @@ Box = tuple[float, float, float, float]
 
 SchemeName = Literal["sides", "six", "twelve", "sixteen", "breast"]
 _THIRDS = {"upper": (0.0, 0.38), "middle": (0.38, 0.64), "lower": (0.64, 1.0)}
+LEVELS = tuple(_THIRDS)
+"""Levels of a lung in the scheme ``six``, from the top."""
 _SIDES = {"right": (0.0, 0.5), "left": (0.5, 1.0)}  # where the patient's sides lie in a frontal image
 _PARTS = {
     "right": {"lateral": (0.0, 0.25), "medial": (0.25, 0.5)},

@@ -62,8 +62,10 @@ class StudyRun:
         on: Place = "here",
         shelf: Path | None = None,
     ) -> None:
-        self.study, self.root, self.progress, self.shelf = study, root, progress, shelf
-        self.folder, self.on = RunFolder(out.resolve() if on == "ray" else out), on
+        self.study, self.root, self.progress, self.on = study, root, progress, on
+        # other machines work in other folders, so that they are told whole paths
+        self.folder = RunFolder(out.resolve() if on == "ray" else out)
+        self.shelf = shelf.resolve() if shelf is not None and on == "ray" else shelf
         self.fingerprint = study_fingerprint(study, root)
         self.provenance = {"mmpkd": mmpkd.__version__, "study": self.fingerprint}
 
