@@ -137,7 +137,7 @@ def test_an_archive_without_a_root_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mimic-cxr", "cbis-ddsm"])
-def test_a_shipped_study_runs_with_root_and_models_changed_and_a_shorter_training(
+def test_a_shipped_study_runs_with_only_root_and_models_changed(
     name: str, write_tree: Callable[..., Any], tmp_path: Path, small_models: Mapping[str, Path]
 ) -> None:
     tree = write_tree(name.replace("-", "_"))
@@ -147,7 +147,6 @@ def test_a_shipped_study_runs_with_root_and_models_changed_and_a_shorter_trainin
     if isinstance(study["teach"]["teacher"], dict):
         assert study["teach"]["teacher"]["model"] == "pubmedbert"
         study["teach"]["teacher"]["model"] = str(small_models["bert"])
-    study["training"]["epochs"], study["seeds"], study["execution"] = 3, 1, {"workers": 1}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     roots = [f"--root={root}" for root in tree.roots]
     result = CliRunner().invoke(
