@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import norm, ttest_1samp
 
 from mmpkd.compare.crossed import Crossed, combine_seeds, seeds_by_patients
 from mmpkd.compare.intervals import mean_over_seeds, percentile_interval
@@ -19,7 +19,8 @@ def test_by_hand() -> None:
     found = seeds_by_patients(draws, patients=5)
     assert found.estimate == pytest.approx(0.6)
     assert found.standard_error == pytest.approx(np.sqrt(0.01 + 1.875))
-    assert found.df == pytest.approx(1.885**2 / (0.01**2 / 1 + 1.875**2 / 4))
+    bound = 0.01 / norm.ppf(2 / 3) ** 2  # of one degree of freedom: a square of a normal value is less in a third
+    assert found.df == pytest.approx((bound + 1.875) ** 2 / (bound**2 / 1 + 1.875**2 / 4))
 
 
 def test_where_patients_add_nothing_it_is_the_t_test_over_seeds() -> None:
@@ -80,6 +81,14 @@ def test_three_seeds_that_vary_are_covered_where_percentiles_are_not() -> None:
     # Seeds make half of the variance of one seed's mean; Monte Carlo error is 0.011.
     assert 0.92 <= covered[0] / 400 <= 0.99
     assert covered[1] / 400 < 0.90
+
+
+def test_three_seeds_that_agree_by_chance_claim_no_certainty() -> None:
+    # Seeds vary three times as much as patients: with the plug-in degrees of freedom 92.2% are covered.
+    rng = np.random.default_rng(4)
+    drawn = rng.normal(size=(4000, 1)) + 3 * np.sqrt(3) * rng.normal(size=(4000, 3))
+    intervals = [combine_seeds(values, np.ones((3, 3)), 1000).interval() for values in drawn]
+    assert 0.935 <= np.mean([interval.low <= 0 <= interval.high for interval in intervals]) <= 0.965
 
 
 def test_bad_arguments_are_refused() -> None:

@@ -44,3 +44,12 @@ def test_a_saturated_teacher_passes_on_nothing(known_results: ModuleType) -> Non
 def test_sharing_decides_whether_a_teacher_hurts_or_helps(known_results: ModuleType) -> None:
     apart, all_shared = (known_results.modality_focusing(shared, repetitions=12).gain for shared in (0, 10))
     assert known_results.interval(apart)[2] < 0 < known_results.interval(all_shared)[1]
+
+
+def test_the_sign_change_lies_between_the_points_it_lies_between(known_results: ModuleType) -> None:
+    none = np.zeros(3)
+    curve = {
+        gamma: known_results.Accuracies(none, none, np.array([-0.01, 0.0, 0.01]) * 1e-9 + gain)
+        for gamma, gain in ((0.0, -0.02), (0.2, 0.01), (0.4, -0.01), (0.8, 0.03))
+    }
+    assert known_results.sign_change(curve, resamples=50) == pytest.approx((0.5, 0.5, 0.5))
