@@ -67,6 +67,7 @@ def test_lungs_are_cut_in_thirds_by_their_boxes(tmp_path):
         "a,right lung,5,6,25,36,",
         "a,heart,20,20,40,40,",
         "a,left lower,1,2,3,4,",
+        "b,right lung,,,,,7 2",
     ]
     (tmp_path / "zones.csv").write_text("\n".join(lines) + "\n")
     settings = ZoneSettings.from_data(
@@ -79,10 +80,13 @@ def test_lungs_are_cut_in_thirds_by_their_boxes(tmp_path):
         },
         "study.yaml",
     )
-    problems, cases = Problems(), pd.Index(["a"])
+    problems, cases = Problems(), pd.Index(["a", "b"])
     read = partial(read_rois, root=tmp_path, files=tmp_path, known_cases=cases, kept_cases=cases, problems=problems)
-    rows = read_zones(settings, read)
+    rows = read_zones(settings, read, problems)
     assert not problems.sentences
+    (warning,) = problems.warnings
+    assert warning.startswith("zones.csv: 1 of 3 lungs have no box to cut into zones and are left without")
+    assert "the right one of case 'b'" in warning
     assert rows is not None
     found = {row.finding: (row.x_min, row.y_min, row.x_max, row.y_max) for row in rows.itertuples()}
     assert found["left upper"] == (40, 3, 60, 13)

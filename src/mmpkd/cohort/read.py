@@ -67,7 +67,7 @@ def read_cohort(settings: CohortSettings, root: Path) -> ReadCohort:
         read_rois, root=root, files=files, known_cases=everyone, kept_cases=everyone[kept], problems=problems
     )
     rois = None if settings.rois is None else regions(settings.rois, findings=settings.findings)
-    zones = None if settings.zones is None else read_zones(settings.zones, regions)
+    zones = None if settings.zones is None else read_zones(settings.zones, regions, problems)
     problems.raise_any()
     cases = pd.DataFrame({"patient": patients, "split": split, "image": images}, index=everyone)
     cohort = Cohort(

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from mmpkd.cohort.problems import Problems
 from mmpkd.cohort.settings import RoiSettings
 from mmpkd.cohort.zone_settings import ZoneSettings
 from mmpkd.cohort.zones import LEVELS
@@ -20,18 +21,19 @@ class Reader(Protocol):
         ...
 
 
-def read_zones(settings: ZoneSettings, read: Reader) -> pd.DataFrame | None:
+def read_zones(settings: ZoneSettings, read: Reader, problems: Problems) -> pd.DataFrame | None:
     """Return one row a box or mask of a zone, the zone's name in ``finding``; ``None`` without a table to read.
 
     Args:
         settings: Of the zones.
         read: Reads and checks a table of ROIs.
+        problems: Told of lungs that have no box to cut.
     """
     if settings.table is None:
         return None
     sides = tuple(dict.fromkeys(settings.lungs.values()))
     rows = read(_as_rois(settings), findings=(*settings.named.zones, *sides), setting="zones")
-    return rows if rows is None or not sides else _cut(rows, sides)
+    return rows if rows is None or not sides else _cut(rows, sides, str(settings.table), problems)
 
 
 def _as_rois(settings: ZoneSettings) -> RoiSettings:
@@ -49,10 +51,17 @@ def _as_rois(settings: ZoneSettings) -> RoiSettings:
     )
 
 
-def _cut(rows: pd.DataFrame, sides: tuple[str, ...]) -> pd.DataFrame:
+def _cut(rows: pd.DataFrame, sides: tuple[str, ...], shown: str, problems: Problems) -> pd.DataFrame:
     """Cut each lung's box in equal thirds, which need no mask any more; a lung without a box has no zones."""
     lungs, others = rows[rows["finding"].isin(sides)], rows[~rows["finding"].isin(sides)]
-    lungs = lungs[lungs["x_min"].notna()].assign(mask=None, mask_value=np.nan, rle=None)
+    boxless = lungs["x_min"].isna()
+    if boxless.any():
+        first = lungs[boxless].iloc[0]
+        problems.warn(
+            f"{shown}: {boxless.sum()} of {len(lungs)} lungs have no box to cut into zones and are left without, the "
+            f"first the {first['finding']} one of case {first['case']!r}; fill in its box."
+        )
+    lungs = lungs[~boxless].assign(mask=None, mask_value=np.nan, rle=None)
     edges = np.linspace(lungs["y_min"], lungs["y_max"], len(LEVELS) + 1)
     thirds = [
         lungs.assign(finding=lungs["finding"] + f" {level}", y_min=top, y_max=bottom)
