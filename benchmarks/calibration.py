@@ -39,7 +39,7 @@ PATIENT, IMAGE, ARM, STUDENT = np.sqrt([0.2, 0.3, 0.25, 0.25])
 MARGIN = 0.05
 # Patients, seeds, and the seeds' standard deviation over the patients' standard error.
 SETTINGS = [*((100, s, r) for r in (0.5, 1.0, 3.0) for s in (3, 5)), (100, 10, 1.0), (100, 10, 3.0), (40, 5, 1.0)]
-INTERVALS = ("percentile (mmpkd's)", "BCa", "seeds by patients, t")
+INTERVALS = ("percentile", "BCa", "seeds by patients, t (mmpkd's)")
 
 
 def patients_of(rng: np.random.Generator, number: int) -> np.ndarray:
