@@ -28,7 +28,7 @@ from mmpkd.folder import RunFolder
 from mmpkd.report.overlays import image_with_roi, map_overlay
 
 MACRO = "macro"
-DOSES = ("sides", "six", "twelve", "sixteen", "six-lungs", "six-lungs-anatomy", "six-lungs-learned")
+DOSES = ("sides", "six", "twelve", "sixteen", "six-lungs", "six-lungs-anatomy", "six-lungs-long", "six-lungs-learned")
 
 
 def sweep(run: Path) -> Figure:
