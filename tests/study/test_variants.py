@@ -96,6 +96,7 @@ def test_a_phantoms_description_may_be_changed(tmp_path: Path) -> None:
         ({"large": {}}, "lage", r"has no variant 'lage'.*'large'"),
         ({}, "large", r"'variants' maps names to the settings that differ"),
         ({"../up": {}}, "x", r"the variant '../up' names a folder"),
+        ({"Cache": {}}, "x", r"the variant 'Cache' would lie in a folder that all share; call it otherwise"),
         ({"large": 5}, "large", r"the variant 'large' is 5; give a mapping"),
         ({"large": {"sedes": 5}}, "large", r"sedes"),
     ],

@@ -18,13 +18,15 @@ from mmpkd.folder import RunFolder
 from mmpkd.settings import read_yaml
 
 KEY = "variants"
+_SHARED = ("cache", "cohorts")  # folders that the variants' own stand beside
 
 
 def variant_names(path: Path) -> tuple[str, ...]:
     """Return the names of a study file's variants, in order; none for an ordinary study.
 
     Raises:
-        InputError: Variants that are no mapping from name to settings, or names that are no folder names.
+        InputError: Variants that are no mapping from name to settings, or names that are no folder names, or are
+            those of folders that variants share.
     """
     data = read_yaml(path)
     given = data.get(KEY) if isinstance(data, Mapping) else None
@@ -35,6 +37,8 @@ def variant_names(path: Path) -> tuple[str, ...]:
     for name, changes in given.items():
         if not str(name).replace("-", "").replace("_", "").replace(".", "").isalnum() or str(name).startswith("."):
             raise InputError(f"{path}: the variant {name!r} names a folder: use letters, digits, '-', '_' and '.'.")
+        if str(name).lower() in _SHARED:
+            raise InputError(f"{path}: the variant {name!r} would lie in a folder that all share; call it otherwise.")
         if not isinstance(changes, Mapping | None):
             raise InputError(
                 f"{path}: the variant {name!r} is {changes!r}; give a mapping of the settings that differ."
