@@ -8,6 +8,7 @@ or from DeLong's covariance.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +101,12 @@ def combine_seeds(
         return Crossed(estimate, float(np.sqrt(covariance[0, 0])), float(patients - 1))
     shared = max(0.0, float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1))))
     own = float(values.var(ddof=1)) / seeds
-    bound = own * (seeds - 1) / float(chi2.ppf(1 - SEEDS_BOUND, seeds - 1))
+    bound = own * _bound_over_variance(seeds - 1)
     uncertain = bound**2 / (seeds - 1) + shared**2 / (patients - 1)
     df = (bound + shared) ** 2 / uncertain if uncertain > 0 else float("nan")
     return Crossed(estimate, float(np.sqrt(own + shared)), df)
+
+
+@cache
+def _bound_over_variance(df: int) -> float:
+    return df / float(chi2.ppf(1 - SEEDS_BOUND, df))
