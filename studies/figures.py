@@ -173,6 +173,7 @@ def cases(run: Path) -> Figure:
     arms = list(entries[0]["probabilities"])
     figure = Figure(figsize=(1.5 * (1 + len(arms)), 1.55 * len(first) + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(rect=(0.02, 0, 0.98, 1))  # room for the findings' names
     grid = figure.subplots(len(first), 1 + len(arms), squeeze=False)
     for row, (finding, index) in enumerate(sorted(first.items(), key=lambda item: item[1])):
         image, roi = tensors[f"image/{index}"], tensors[f"roi/{index}"].astype(bool)
@@ -182,7 +183,8 @@ def cases(run: Path) -> Figure:
             axes.imshow(picture)
             axes.set_axis_off()
             axes.set_title(name if row == 0 else "", fontsize=9)
-        grid[row, 0].text(-0.06, 0.5, finding, rotation=90, va="center", fontsize=9, transform=grid[row, 0].transAxes)
+        left = grid[row, 0]
+        left.text(-0.04, 0.5, finding, rotation=90, va="center", ha="right", fontsize=9, transform=left.transAxes)
     return figure
 
 
