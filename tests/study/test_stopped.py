@@ -36,8 +36,13 @@ def study(tmp_path: Path) -> Path:
 
 def start(study: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "mmpkd", "distil", str(study), "--out", str(study.parent / "run"), "-q"]
-    # a session of its own, as a terminal gives it, so that a signal reaches the run and its workers and not the test
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipe = subprocess.PIPE
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background would pass on deafness
+    try:
+        # a session of its own, as a terminal gives it, so that a signal reaches the run and its workers and not the test
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def await_sight(process: subprocess.Popen[str], sight: Callable[[], object]) -> None:
