@@ -39,7 +39,7 @@ def start(study: Path) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background would pass on deafness
     try:
-        # a session of its own, as a terminal gives it, so that a signal reaches the run and its workers and not the test
+        # a session of its own, as a terminal gives it: a signal reaches the run and its workers, and not the test
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
     finally:
         signal.signal(signal.SIGINT, before)
