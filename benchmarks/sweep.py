@@ -4,8 +4,8 @@
 
 Both machines of the cluster are simulated on this one, with one core each; the second is killed once a third of the
 cells are finished. Prints the time of each way, and how far its predictions are from those of the worker processes:
-nothing for the cluster, float error for stacked training. All of it in single precision: under bfloat16 students that are
-rounded in another order drift apart as far as bfloat16 and single precision do.
+nothing for the cluster, float error for stacked training. All of it in single precision: under bfloat16 students that
+are rounded in another order drift apart as far as bfloat16 and single precision do.
 """
 
 from __future__ import annotations
