@@ -37,7 +37,7 @@ def study(tmp_path: Path) -> Path:
 def start(study: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "mmpkd", "distil", str(study), "--out", str(study.parent / "run"), "-q"]
     pipe = subprocess.PIPE
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background would pass on deafness
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as background jobs do
     try:
         # a session of its own, as a terminal gives it: a signal reaches the run and its workers, and not the test
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
