@@ -44,6 +44,19 @@ def test_a_saturated_teacher_passes_on_nothing(known_results: ModuleType) -> Non
 def test_sharing_decides_whether_a_teacher_hurts_or_helps(known_results: ModuleType) -> None:
     apart, all_shared = (known_results.modality_focusing(shared, repetitions=12).gain for shared in (0, 10))
     assert known_results.interval(apart)[2] < 0 < known_results.interval(all_shared)[1]
+    for shared, gain in ((0, apart), (10, all_shared)):
+        mean, low, high = known_results.interval(gain)
+        theirs, their_low, their_high = known_results.authors_gain(shared, 60)
+        assert abs(mean - theirs) < np.hypot(high - low, their_high - their_low) / 2
+
+
+def test_the_authors_gains_have_t_intervals_of_their_printed_spread(
+    known_results: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = np.array([-1.0, 0.5, 2.0])
+    monkeypatch.setattr(known_results, "AUTHORS_RUNS", (3,))
+    monkeypatch.setattr(known_results, "AUTHORS", {4: ((points.mean(), points.std()),)})
+    assert known_results.authors_gain(4, 3) == pytest.approx(known_results.interval(points / 100))
 
 
 def test_the_sign_change_lies_between_the_points_it_lies_between(known_results: ModuleType) -> None:
