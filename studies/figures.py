@@ -1,7 +1,7 @@
 """Figures of experiments that are more than one report, from their run folders, with the numbers as Markdown.
 
 python studies/figures.py sweep RUN sweep.png            a study of several λ and T: AUROC against localisation
-python studies/figures.py spectrum OUT spectrum.png      variants with teachers of different quality
+python studies/figures.py spectrum OUT spectrum.png --study STUDY [--root ROOT]   teachers of different quality
 python studies/figures.py controlled OUT controlled.png  the variants of studies/controlled.yaml
 python studies/figures.py dose OUT dose.png              the variants of studies/zone-dose.yaml
 python studies/figures.py cases RUN cases.png            a case of each finding, with the map of every arm
@@ -19,15 +19,20 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from safetensors import safe_open
-from scipy.stats import norm
 
+from mmpkd.cohort.read import read_cohort
+from mmpkd.compare.statistics import Bootstrap, Draws
+from mmpkd.compare.tables import Labels, Score, read_labels, read_predictions
 from mmpkd.compare.threshold import helping_threshold
 from mmpkd.errors import InputError
+from mmpkd.evaluate.classification import MACRO
 from mmpkd.files import read_json, read_table, written_whole
 from mmpkd.folder import RunFolder
 from mmpkd.report.overlays import image_with_roi, map_overlay
+from mmpkd.study.comparison import test_labels
+from mmpkd.study.load import load_study
+from mmpkd.study.settings import StudySettings
 
-MACRO = "macro"
 DOSES = ("sides", "six", "twelve", "sixteen", "six-lungs", "six-lungs-anatomy", "six-lungs-long", "six-lungs-learned")
 
 
@@ -59,39 +64,58 @@ def pareto(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return ~beaten
 
 
-def spectrum(out: Path) -> Figure:
-    """Draw the gain of `mmpkd` over `hard` against the teacher's AUROC, and where it starts to help."""
-    rows = []
-    for folder in _variants(out):
-        table = _macro(folder)
-        gain = _one(table, "difference", "mmpkd", "auroc")
-        record = read_json(folder.teacher)["test"]["macro"]
-        quality = record["auroc" if record.get("reference_auroc") is None else "reference_auroc"]
-        rows.append({"variant": folder.path.name, "teacher": quality, **gain})
-    points = pd.DataFrame(rows).set_index("variant").sort_values("teacher")
-    errors = (points["high"] - points["low"]).to_numpy() / 2 / norm.ppf(0.975)
-    found = helping_threshold(points["teacher"].to_numpy(), points["estimate"].to_numpy(), errors)
+def spectrum(out: Path, study: Path, root: Path | None = None) -> Figure:
+    """Draw the gain of `mmpkd` over `hard` against the teacher's AUROC, and where it starts to help.
+
+    ``study`` is the file that the variants in ``out`` were run from, and ``root`` its cohort's folder (``--root``).
+    """
+    folders = _variants(out)
+    settings, where = load_study(study, root, out.parent / "cohorts", variant=folders[0].path.name)
+    labels = read_labels(test_labels(read_cohort(settings.cohort, where).cohort))
+    gains = {folder: _gain(folder, settings, labels) for folder in folders}
+    points = pd.DataFrame(
+        [{"variant": f.path.name, "teacher": _quality(f), **gain.interval()._asdict()} for f, gain in gains.items()]
+    )
+    by_seed = np.stack([gain.by_seed for gain in gains.values() if gain.by_seed is not None])
+    found = helping_threshold(points["teacher"].to_numpy(), by_seed, next(iter(gains.values())).patients)
+    points = points.set_index("variant").sort_values("teacher")
     figure, axes = _figure(6.4, 4.0)
     axes.axhline(0, color="grey", linewidth=0.8)
     for number, (name, point) in enumerate(points.iterrows()):
         kind = str(name).partition("-")[0]
         marker = {"whole": "*", "patients": "o", "words": "s", "flipped": "^"}.get(kind, "o")
         axes.errorbar(point["teacher"], point["estimate"], _whiskers(point), fmt=marker, color=f"C{number}", label=name)
-    line = np.array([points["teacher"].min(), points["teacher"].max()])
-    axes.plot(line, found.intercept + found.slope.estimate * line, color="black", linewidth=0.8)
-    crossing = found.crossing
-    if not np.isnan(crossing.low):
-        axes.axvspan(max(crossing.low, line[0] - 0.02), min(crossing.high, line[1] + 0.02), alpha=0.15, color="grey")
+    seen = (found.quality >= points["teacher"].min()) & (found.quality <= points["teacher"].max())
+    axes.plot(found.quality[seen], found.gain[seen, 0], color="black", linewidth=0.8)
+    axes.fill_between(found.quality[seen], *found.gain[seen, 1:].T, color="grey", alpha=0.15)
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.25 * (top - bottom))
     axes.legend(fontsize=7, ncols=5, loc="upper center")
     axes.set(xlabel="AUROC of the teacher on test cases", ylabel="AUROC of 'mmpkd' less 'hard'")
     _print(pd.DataFrame({"teacher's AUROC": points["teacher"].map("{:.3f}".format), "gain": _shown(points)}), "teacher")
-    print(f"\nslope {found.slope.estimate:.2f} ({found.slope.low:.2f} to {found.slope.high:.2f}) a unit of AUROC;")
-    limits = f"{crossing.low:.3f} to {crossing.high:.3f}"
-    shown = "no interval, since the slope may be 0" if np.isnan(crossing.low) else limits
-    print(f"helps from a teacher's AUROC of {crossing.estimate:.3f} ({shown})")
+    print("\nslope {:.2f} ({:.2f} to {:.2f}) a unit of AUROC".format(*found.slope))
+    low, high = ("open" if np.isnan(limit) else f"{limit:.3f}" for limit in found.crossing[1:])
+    print(f"helps from a teacher's AUROC of {found.crossing.estimate:.3f} ({low} to {high})")
     return figure
+
+
+def _gain(folder: RunFolder, settings: StudySettings, labels: Labels) -> Draws:
+    """Return what `mmpkd` adds to the macro AUROC of `hard`, under the draws of patients that all variants share."""
+    tables = [
+        read_table(folder.cell(arm, seed).predictions).query("split == 'test'").assign(arm=arm, seed=seed)
+        for arm in ("hard", "mmpkd")
+        for seed in settings.seeds
+    ]
+    bootstrap = Bootstrap(labels, settings.compare.replicates, settings.compare.seed).among(*tables)
+    arms = read_predictions(pd.concat(tables), bootstrap.labels)
+    hard, mmpkd = (bootstrap.classification(arms[arm])[Score(MACRO, "", "", "auroc")] for arm in ("hard", "mmpkd"))
+    return mmpkd.minus(hard)
+
+
+def _quality(folder: RunFolder) -> float:
+    """Return the teacher's macro AUROC on test cases, against reference labels where there are some."""
+    record = read_json(folder.teacher)["test"]["macro"]
+    return float(record["auroc" if record.get("reference_auroc") is None else "reference_auroc"])
 
 
 def controlled(out: Path) -> Figure:
@@ -236,7 +260,6 @@ def _figure(width: float, height: float) -> tuple[Figure, object]:
 
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "sweep": sweep,
-    "spectrum": spectrum,
     "controlled": controlled,
     "dose": dose,
     "cases": cases,
@@ -246,11 +269,18 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
 def main() -> None:
     """Draw one figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("figure", choices=FIGURES)
+    parser.add_argument("figure", choices=["spectrum", *FIGURES])
     parser.add_argument("run", type=Path, help="the run folder, or that of the variants")
     parser.add_argument("path", type=Path, help="the PNG to write")
+    parser.add_argument("--study", type=Path, help="spectrum: the study file that was run")
+    parser.add_argument("--root", type=Path, help="spectrum: the folder of its cohort, if `mmpkd run` was given one")
     arguments = parser.parse_args()
-    figure = FIGURES[arguments.figure](arguments.run)
+    if arguments.figure != "spectrum":
+        figure = FIGURES[arguments.figure](arguments.run)
+    elif arguments.study is None:
+        parser.error("spectrum needs --study: it reads the cohort's labels")
+    else:
+        figure = spectrum(arguments.run, arguments.study, arguments.root)
     with written_whole(arguments.path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
 

@@ -36,8 +36,8 @@ AUTHORS = {  # shared features: mean gain and its standard deviation over AUTHOR
     10: ((+2.50, 1.49), (+2.26, 0.94)),
 }
 """The published curve, Figure 2: recomputed with the settings and random draws of the authors' script for it
-(``exp1`` in ``gauss/main.py`` of github.com/zihuixue/MFH), 10 runs from seed 0 as published, and 60. Standard deviations
-are over the runs, divisor their number. torch 2.15 on a CPU."""
+(``exp1`` in ``gauss/main.py`` of github.com/zihuixue/MFH), 10 runs from seed 0 as published, and 60. Standard
+deviations are over the runs, divisor their number. torch 2.15 on a CPU."""
 
 
 class Accuracies(NamedTuple):
@@ -98,7 +98,12 @@ def lopez_paz(
 
 
 def modality_focusing(
-    shared: int, repetitions: int = 240, test_cases: int = 1000, lambda_: float = 1 / 3, rate: float = 0.2, seed: int = 0
+    shared: int,
+    repetitions: int = 240,
+    test_cases: int = 1000,
+    lambda_: float = 1 / 3,
+    rate: float = 0.2,
+    seed: int = 0,
 ) -> Accuracies:
     """Run the Gaussian toy with ``shared`` of each modality's ten decisive features in common.
 
@@ -242,7 +247,8 @@ def main() -> None:
     for name, accuracies in cases.items():
         print(f"| {name} | {' | '.join('{:.3f} ({:.3f} to {:.3f})'.format(*interval(v)) for v in accuracies)} |")
     curve = {shared / (20 - shared): modality_focusing(shared) for shared in OVERLAPS}
-    print("\n| γ | privileged | regular | distilled | gain | published | the same, 60 runs |\n|---|---|---|---|---|---|---|")
+    print("\n| γ | privileged | regular | distilled | gain | published | the same, 60 runs |")
+    print("|---" * 7 + "|")
     for shared, (gamma, accuracies) in zip(OVERLAPS, curve.items(), strict=True):
         means = " | ".join(f"{values.mean():.3f}" for values in accuracies)
         theirs = [authors_gain(shared, runs) for runs in AUTHORS_RUNS] if shared in AUTHORS else []

@@ -74,3 +74,66 @@ def test_what_cannot_be_lent_is_told(studies: Path, findings: tuple[str, ...], m
     with pytest.raises(InputError, match=message):
         lend(studies / "a.yaml", studies / "breast.yaml", studies / "none.parquet", findings)
     assert not (studies / "none.parquet").exists()
+
+
+def _borrowing(folder: Path, name: str, teacher: object, **more: object) -> Path:
+    own = yaml.safe_load((folder / "breast.yaml").read_text(encoding="utf-8"))
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**own, "teach": {"teacher": teacher}, **more}), encoding="utf-8")
+    return path
+
+
+def test_a_study_may_name_the_study_that_lends_its_teacher(studies: Path) -> None:
+    path = _borrowing(studies, "of-a", {"lent": {"study": "a.yaml", "findings": {"mass": "nodule"}}})
+    settings, root = load_study(path)
+    table = root / settings.teach.teacher["table"]
+    assert settings.teach.teacher["kind"] == "precomputed"
+    assert table.resolve().parent == studies / "cohorts"
+    lend(studies / "a.yaml", studies / "breast.yaml", studies / "same.parquet", ["mass=nodule"])
+    assert read_table(table).equals(read_table(studies / "same.parquet"))
+
+
+def test_a_lent_teacher_is_fitted_once_and_anew_for_another_finding(studies: Path) -> None:
+    lent = {"study": "a.yaml", "findings": {"mass": "nodule"}}
+    first, root = load_study(_borrowing(studies, "once", {"lent": lent}))
+    made = (root / first.teach.teacher["table"]).stat().st_mtime_ns
+    again, _ = load_study(_borrowing(studies, "twice", {"lent": lent}, seeds=2))
+    assert again.teach == first.teach
+    assert (root / again.teach.teacher["table"]).stat().st_mtime_ns == made
+    other, _ = load_study(_borrowing(studies, "other", {"lent": {**lent, "findings": {"mass": "effusion"}}}))
+    assert other.teach != first.teach
+
+
+def test_a_variant_may_borrow_from_another_of_its_file(studies: Path) -> None:
+    variants = {
+        "source": {"cohort": {"phantom": {"kind": "chest", "patients": 120, "seed": 1}}, "teach": {"folds": 2}},
+        "lent": {"teach": {"teacher": {"lent": {"variant": "source", "findings": {"mass": "nodule"}}}}},
+        "again": {"teach": {"teacher": {"lent": {"variant": "lent", "findings": {"mass": "mass"}}}}},
+    }
+    path = _borrowing(studies, "both", "tfidf", variants=variants)
+    settings, root = load_study(path, variant="lent")
+    assert set(read_table(root / settings.teach.teacher["table"])["finding"]) == {"mass"}
+    with pytest.raises(InputError, match=r"the teacher of both.yaml, variant 'lent', is lent itself; name the study"):
+        load_study(path, variant="again")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ({"lent": {"study": "a.yaml"}, "kind": "tfidf"}, "'kind' stands beside 'lent'; leave it out"),
+        ({"lent": {"studie": "a.yaml"}}, "'teach.teacher.lent'.*'studie'.*did you mean 'study'"),
+        ({"lent": {"study": "nowhere.yaml"}}, "nowhere.yaml"),
+        ({"lent": {"study": "a.yaml", "variant": "x"}}, "a.yaml: has no variant 'x'; it is an ordinary study"),
+        ({"lent": {"study": "a.yaml", "findings": {"mass": "nodul"}}}, "the lending cohort has no finding 'nodul'"),
+        ({"lent": {"study": "a.yaml"}}, "the cohorts share no finding"),
+        ({"lent": {"variant": "x"}}, "wrong.yaml: has no variant 'x'"),
+    ],
+)
+def test_what_cannot_be_borrowed_is_told(studies: Path, teacher: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_study(_borrowing(studies, "wrong", teacher))
+
+
+def test_a_study_that_borrows_from_itself_is_told(studies: Path) -> None:
+    with pytest.raises(InputError, match=r"the teacher of itself.yaml is lent itself"):
+        load_study(_borrowing(studies, "itself", {"lent": {}}))

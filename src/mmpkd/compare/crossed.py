@@ -57,11 +57,19 @@ def seeds_by_patients(draws: Float[np.ndarray, "seeds draws"], patients: int) ->
 
     Source: see :func:`combine_seeds`; the covariance is the draws', times n / (n - 1) for n patients.
     """
-    sample, replicates = draws[:, 0], draws[:, 1:]
+    return combine_seeds(draws[:, 0], covariance_over_patients(draws, patients), patients)
+
+
+def covariance_over_patients(draws: Float[np.ndarray, "rows draws"], patients: int) -> Float[np.ndarray, "rows rows"]:
+    """Return how statistics vary together over other patients, from :func:`seeds_by_patients`'s kind of draws.
+
+    NaN where more than a tenth of the draws is undefined in some row.
+    """
+    replicates = draws[:, 1:]
     defined = replicates[:, ~np.isnan(replicates).any(axis=0)]
     if defined.shape[1] < max(2, MIN_DEFINED_SHARE * replicates.shape[1]):
-        return Crossed(float(sample.mean()), float("nan"), float("nan"))
-    return combine_seeds(sample, np.atleast_2d(np.cov(defined)) * patients / max(patients - 1, 1), patients)
+        return np.full((len(draws), len(draws)), np.nan)
+    return np.atleast_2d(np.cov(defined)) * patients / max(patients - 1, 1)
 
 
 def combine_seeds(

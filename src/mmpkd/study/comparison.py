@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,9 @@ from mmpkd.study.repeat import map_similarities, score_ensembles
 from mmpkd.study.sanity import forgetting
 from mmpkd.study.settings import StudySettings
 from mmpkd.study.slices import roi_slices
+
+if TYPE_CHECKING:
+    from mmpkd.cohort.cohort import Cohort
 
 _ALONE_SHARE = 0.1
 _SLICED = ("iou", "precision", "recall", "pointing", "energy_enrichment", "pixel_auroc")
@@ -62,7 +65,7 @@ def compare_study(work: CellWork, folder: RunFolder, cells: Sequence[tuple[str, 
     predictions = _of_cells(folder, cells, "predictions")
     localisation, checks = (_of_cells(folder, cells, what) for what in ("localisation", "checks"))
     baselines = read_table(folder.baselines)
-    settings, labels = work.study.compare, test_labels(work)
+    settings, labels = work.study.compare, test_labels(work.cohort)
     endpoint, kinds = primary_endpoint(work.study), {name: arm.kind for name, arm in work.study.arms.items()}
     bootstrap: Bootstrapping = {
         "replicates": settings.replicates,
@@ -145,16 +148,16 @@ def primary_endpoint(study: StudySettings) -> Endpoint:
     return replace(endpoint, method=map_methods(study)[0]) if is_map_metric and not named.method else endpoint
 
 
-def test_labels(work: CellWork) -> pd.DataFrame:
+def test_labels(cohort: Cohort) -> pd.DataFrame:
     """Return the evaluation labels of the test split, long: ``case``, ``patient``, ``finding``, ``label``."""
-    test = np.flatnonzero(work.cohort.in_split("test"))
-    cases, findings = work.cohort.cases.iloc[test], list(work.cohort.findings)
+    test = np.flatnonzero(cohort.in_split("test"))
+    cases, findings = cohort.cases.iloc[test], list(cohort.findings)
     return pd.DataFrame(
         {
             "case": np.repeat(cases.index.to_numpy(), len(findings)),
             "patient": np.repeat(cases["patient"].to_numpy(), len(findings)),
             "finding": np.tile(np.asarray(findings, dtype=object), len(test)),
-            "label": work.cohort.evaluation_labels[test].ravel(),
+            "label": cohort.evaluation_labels[test].ravel(),
         }
     )
 

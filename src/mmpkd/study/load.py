@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmpkd.cohort.settings import CohortSettings
 from mmpkd.errors import InputError
 from mmpkd.progress import SILENT, Progress
 from mmpkd.settings import read_yaml
 from mmpkd.study.archive import ArchiveCohort, converted
+from mmpkd.study.lent import LentTeacher, lent_teacher, precomputed
 from mmpkd.study.phantom_cohort import PhantomCohort, written
 from mmpkd.study.settings import StudySettings
 from mmpkd.study.variants import vary
@@ -42,6 +44,8 @@ def load_study(
     variant: str | None = None,
 ) -> tuple[StudySettings, Path]:
     """Read a study file and return its settings and the cohort's root folder, absolute.
+
+    A teacher that another study lends (:mod:`mmpkd.study.lent`) is fitted there, unless that has been done.
 
     Args:
         path: The study YAML. Its ``cohort`` may be the path of another YAML, relative to it, name an archive
@@ -79,5 +83,28 @@ def load_study(
         data = {**data, "cohort": description}
     if len(roots) > 1:
         raise InputError("--root is given more than once; only a study of an archive has several roots.")
+    lent = lent_teacher(data, path)
+    if lent is not None:
+        cohort = CohortSettings.from_data(data.get("cohort"), source=f"{path}, 'cohort'")
+        own_root = (roots[0] if roots else base / cohort.root).resolve()
+        folder = cohorts or path.parent / "cohorts"
+        teacher = precomputed(*_lender(lent, path, folder, progress), lent.findings, cohort, own_root, folder, progress)
+        data = {**data, "teach": {**data["teach"], "teacher": teacher}}
     study = StudySettings.from_data(data, source=str(path))
     return study, (roots[0] if roots else base / study.cohort.root).resolve()
+
+
+def _lender(lent: LentTeacher, path: Path, cohorts: Path, progress: Progress) -> tuple[StudySettings, Path]:
+    """Return the lender's settings and root; one that has borrowed its teacher itself is refused."""
+    lender = path if lent.study is None else path.parent / lent.study
+    data = read_yaml(lender)
+    if isinstance(data, dict) and lent_teacher(vary(data, lent.variant, lender), lender) is not None:
+        raise InputError(
+            f"{path}, 'teach.teacher.lent': the teacher of {lender.name}{_of(lent.variant)} is lent itself; name the "
+            "study that it learned in."
+        )
+    return load_study(lender, None, cohorts, progress, lent.variant)
+
+
+def _of(variant: str | None) -> str:
+    return "" if variant is None else f", variant {variant!r},"
