@@ -243,3 +243,20 @@ def test_all_arms_run_in_one_study_and_the_verdict_holds_the_primary_arm_against
 
 def _macro_auroc(rows: pd.DataFrame) -> list[Any]:
     return list(rows[(rows["metric"] == "auroc") & (rows["finding"] == "macro")].itertuples())
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_a_study_for_the_cpu_trains_all_its_students_there(work, tmp_path, monkeypatch, device):
+    asked = []
+
+    def accelerator(**settings: object) -> None:
+        asked.append(settings["cpu"])
+        raise ZeroDivisionError("far enough")
+
+    monkeypatch.setattr(loop, "Accelerator", accelerator)
+    execution = work.study.execution.model_copy(update={"device": device})
+    here = replace(work, study=work.study.model_copy(update={"execution": execution}))
+    for arm in ("hard", "self"):  # the second trains its teachers first
+        with pytest.raises(ZeroDivisionError, match="far enough"):
+            distil_cell(here, arm, 0, CellFolder(tmp_path / arm))
+    assert asked == [device == "cpu"] * 2

@@ -67,6 +67,7 @@ def train(
     task: Task = "multi-label",
     rois: RoiSource | None = None,
     shelf: Shelf | None = None,
+    cpu: bool = False,
 ) -> TrainedStudent:
     """Train one student, or go on with a killed training of the same.
 
@@ -86,6 +87,7 @@ def train(
         task: ``multi-label`` or ``multi-class``.
         rois: Gives the training cases' ROIs; called only if the objective's ``attention.roi`` is on.
         shelf: Where to look for this training before it is done, and to keep its student after.
+        cpu: Train on the CPU even where there is a GPU; it holds for the whole process.
 
     Raises:
         InputError: Settings that do not fit images, findings or each other, no labelled training case, a checkpoint
@@ -99,7 +101,8 @@ def train(
         raise InputError(NO_EMBEDDINGS)
     if np.isnan(taught.hard).all() and np.isnan(taught.soft_logits).all():
         raise InputError("no training case has a label or a soft label; check the split and the label columns.")
-    accelerator = Accelerator(mixed_precision="no")  # autocast is our own: accelerate's is set once per process
+    # autocast is our own: accelerate's is set once per process
+    accelerator = Accelerator(mixed_precision="no", cpu=cpu)
     with torch.random.fork_rng(devices=[accelerator.device] if accelerator.device.type == "cuda" else []):
         torch.manual_seed(student_seed(seed))
         student = build_student(student_settings, findings, task, images.fit)

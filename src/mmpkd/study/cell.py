@@ -118,6 +118,7 @@ def distil_cell(work: CellWork, arm: str, seed: int, folder: CellFolder, progres
         task=cohort.task,
         rois=None if cohort.rois is None else partial(roi_coverage, arm_rois(work, arm, seed), work.images),
         shelf=work.shelf,
+        cpu=study.execution.device == "cpu",
     )
     keep_student(work, arm, seed, folder, trained)
 

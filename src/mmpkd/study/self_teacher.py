@@ -105,6 +105,7 @@ class FoldStudent:
             progress=progress,
             task=cohort.task,
             shelf=self.work.shelf,
+            cpu=self.work.study.execution.device == "cpu",
         ).student
 
     def label(self, student: Student) -> None:
