@@ -77,6 +77,20 @@ def test_each_member_ends_where_it_would_have_ended_alone(squares, small, brief,
         _assert_close(together, _alone(squares, student, member))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("clip_norm", [1.0, None])
+def test_recorded_members_end_where_they_would_have_ended_alone(squares, small, brief, clip_norm):
+    training = brief.model_copy(update={"clip_norm": clip_norm, "precision": "fp32", "augment": AugmentSettings()})
+    shorter = training.model_copy(update={"epochs": 3, "learning_rate": 5e-3})  # leaves; the others are recorded anew
+    members = [
+        Member(training, _targets(squares), squares.train, seed=0),
+        Member(training, _targets(squares, hard), squares.train, seed=1),
+        Member(shorter, _targets(squares), squares.train, seed=2),
+    ]
+    for together, member in zip(_together(squares, small, members, recorded=True), members, strict=True):
+        _assert_close(together, _alone(squares, small, member))
+
+
 def test_members_that_stop_at_different_times_do_not_disturb_each_other(squares, small, brief):
     longer = brief.model_copy(update={"epochs": 7})
     patient = brief.model_copy(update={"epochs": 7, "patience": 1})
