@@ -76,8 +76,9 @@ def spectrum(out: Path, study: Path, root: Path | None = None) -> Figure:
     points = pd.DataFrame(
         [{"variant": f.path.name, "teacher": _quality(f), **gain.interval()._asdict()} for f, gain in gains.items()]
     )
-    by_seed = np.stack([gain.by_seed for gain in gains.values() if gain.by_seed is not None])
-    found = helping_threshold(points["teacher"].to_numpy(), by_seed, next(iter(gains.values())).patients)
+    by_seed = [gain.draws[None] if gain.by_seed is None else gain.by_seed for gain in gains.values()]
+    patients = next(iter(gains.values())).patients
+    found = helping_threshold(points["teacher"].to_numpy(), np.stack(by_seed), patients)
     points = points.set_index("variant").sort_values("teacher")
     figure, axes = _figure(6.4, 4.0)
     axes.axhline(0, color="grey", linewidth=0.8)

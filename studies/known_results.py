@@ -2,7 +2,7 @@
 
     python studies/known_results.py [--figure docs/images/known-results.png]
 
-Prints both tables of docs/known-results.md, with 95% intervals over repetitions, and draws its figure. Four minutes.
+Prints both tables of docs/known-results.md, with 95% intervals over repetitions, and draws its figure. Two minutes.
 
 Every repetition is one finding of a multi-label problem with its own inputs: the objective is that of the students of
 images, :mod:`mmpkd.distil.objective`, with nothing of its own here.

@@ -70,6 +70,13 @@ def test_a_point_of_the_line_has_the_interval_of_its_weighted_gains() -> None:
     assert found.gain[0] == pytest.approx(seeds_by_patients(draws.mean(axis=0), PATIENTS).interval())
 
 
+def test_one_seed_speaks_of_its_students_alone() -> None:
+    draws = _studied(np.random.default_rng(4), slope=0.4, crossing=0.7)[:, :1]
+    found = helping_threshold(QUALITY, draws, PATIENTS, within=(QUALITY.mean(), 1.0))
+    assert found.gain[0] == pytest.approx(seeds_by_patients(draws.mean(axis=0), PATIENTS).interval())
+    assert np.isfinite(found.slope).all()
+
+
 @pytest.mark.parametrize(
     ("quality", "gain", "message"),
     [
