@@ -183,8 +183,16 @@ def test_a_pickled_checkpoint_is_never_opened(tmp_path):
     torch.save({"weight": torch.ones(1)}, path)
     with pytest.raises(InputError, match=r"pickled files .* are never opened"):
         build_student(_settings(weights=path), ["a"])
-    with pytest.raises(InputError, match="cannot be read"):
+
+
+def test_weights_that_are_not_there_are_told_apart_from_those_that_cannot_be_read(tmp_path):
+    with pytest.raises(
+        InputError, match=r"there is no file .*absent.safetensors .*; if another study or variant writes"
+    ):
         build_student(_settings(weights=tmp_path / "absent.safetensors"), ["a"])
+    (tmp_path / "broken.safetensors").write_bytes(b"no header")
+    with pytest.raises(InputError, match="broken.safetensors cannot be read as safetensors"):
+        build_student(_settings(weights=tmp_path / "broken.safetensors"), ["a"])
 
 
 def test_patch_head_exposes_its_logits_on_the_grid():

@@ -71,6 +71,11 @@ def _first(names: list[str]) -> str:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = load_file(path)
+    except FileNotFoundError:
+        raise InputError(
+            f"student.weights: there is no file {path} (a relative path starts in the working folder); if another study "
+            "or variant writes it, run that first."
+        ) from None
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"student.weights: {path} cannot be read as safetensors ({type(error).__name__}); pickled files "
