@@ -191,7 +191,7 @@ def test_weights_that_are_not_there_are_told_apart_from_those_that_cannot_be_rea
     ):
         build_student(_settings(weights=tmp_path / "absent.safetensors"), ["a"])
     (tmp_path / "broken.safetensors").write_bytes(b"no header")
-    with pytest.raises(InputError, match="broken.safetensors cannot be read as safetensors"):
+    with pytest.raises(InputError, match=r"broken\.safetensors cannot be read as safetensors"):
         build_student(_settings(weights=tmp_path / "broken.safetensors"), ["a"])
 
 

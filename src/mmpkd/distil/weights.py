@@ -73,8 +73,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         state: dict[str, Tensor] = load_file(path)
     except FileNotFoundError:
         raise InputError(
-            f"student.weights: there is no file {path} (a relative path starts in the working folder); if another study "
-            "or variant writes it, run that first."
+            f"student.weights: there is no file {path} (a relative path starts in the working folder); if another "
+            "study or variant writes it, run that first."
         ) from None
     except (OSError, SafetensorError) as error:
         raise InputError(
