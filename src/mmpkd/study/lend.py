@@ -108,7 +108,7 @@ def lend_teacher(
 def _pairs(lender: Cohort, borrower: Cohort, findings: Mapping[str, str]) -> dict[str, str]:
     pairs = dict(findings) or {name: name for name in borrower.findings if name in lender.findings}
     problems = [
-        f"--finding {own}={other}: the {whose} cohort has no finding {name!r}{did_you_mean(name, cohort.findings)}"
+        f"lent finding {own}={other}: the {whose} cohort has no finding {name!r}{did_you_mean(name, cohort.findings)}"
         for own, other in pairs.items()
         for whose, name, cohort in (("borrowing", own, borrower), ("lending", other, lender))
         if name not in cohort.findings
@@ -118,6 +118,6 @@ def _pairs(lender: Cohort, borrower: Cohort, findings: Mapping[str, str]) -> dic
     if not pairs:
         raise InputError(
             f"the cohorts share no finding ({', '.join(borrower.findings)} against {', '.join(lender.findings)}); say "
-            "with --finding OWN=THEIRS which stands for which."
+            "which stands for which, with --finding OWN=THEIRS or with `findings: {OWN: THEIRS}` in a study file."
         )
     return pairs
