@@ -276,12 +276,15 @@ def main() -> None:
     parser.add_argument("--study", type=Path, help="spectrum: the study file that was run")
     parser.add_argument("--root", type=Path, help="spectrum: the folder of its cohort, if `mmpkd run` was given one")
     arguments = parser.parse_args()
-    if arguments.figure != "spectrum":
-        figure = FIGURES[arguments.figure](arguments.run)
-    elif arguments.study is None:
+    if arguments.figure == "spectrum" and arguments.study is None:
         parser.error("spectrum needs --study: it reads the cohort's labels")
-    else:
-        figure = spectrum(arguments.run, arguments.study, arguments.root)
+    try:
+        if arguments.figure == "spectrum":
+            figure = spectrum(arguments.run, arguments.study, arguments.root)
+        else:
+            figure = FIGURES[arguments.figure](arguments.run)
+    except InputError as error:
+        raise SystemExit(f"figures.py: {error}") from None
     with written_whole(arguments.path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
 

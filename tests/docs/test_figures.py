@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +19,6 @@ from mmpkd.folder import RunFolder
 from mmpkd.study.comparison import test_labels as labels_of_test
 from mmpkd.study.load import load_study
 
-SCRIPT = Path(__file__).parents[2] / "studies" / "figures.py"
 QUALITIES = {"poor": 0.6, "fair": 0.75, "good": 0.9}
 STUDY = {
     "cohort": {"phantom": {"kind": "chest", "patients": 60, "size_px": 32, "seed": 3}},
@@ -32,13 +30,8 @@ STUDY = {
 
 
 @pytest.fixture(scope="module")
-def figures() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("figures", SCRIPT)
-    assert specification is not None
-    assert specification.loader is not None
-    module = sys.modules["figures"] = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def figures(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("studies/figures.py")
 
 
 @pytest.fixture(scope="module")

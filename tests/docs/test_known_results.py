@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "studies" / "known_results.py"
-
 
 @pytest.fixture(scope="module")
-def known_results() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("known_results", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["known_results"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def known_results(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("studies/known_results.py")
 
 
 def test_a_regularised_teacher_passes_on_what_it_knows(known_results: ModuleType) -> None:

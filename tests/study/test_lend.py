@@ -137,3 +137,14 @@ def test_what_cannot_be_borrowed_is_told(studies: Path, teacher: object, message
 def test_a_study_that_borrows_from_itself_is_told(studies: Path) -> None:
     with pytest.raises(InputError, match=r"the teacher of itself.yaml is lent itself"):
         load_study(_borrowing(studies, "itself", {"lent": {}}))
+
+
+def test_variants_of_one_cohort_lie_under_the_root_that_is_given(studies: Path, tmp_path: Path) -> None:
+    _, given = load_study(studies / "breast.yaml")
+    description = {**yaml.safe_load((given / "cohort.yaml").read_text(encoding="utf-8")), "root": "nowhere"}
+    variants = {"source": {}, "lent": {"teach": {"teacher": {"lent": {"variant": "source"}}}}}
+    path = tmp_path / "moved.yaml"
+    path.write_text(yaml.safe_dump({"cohort": description, "teach": {"folds": 2}, "variants": variants}))
+    settings, root = load_study(path, given, variant="lent")
+    assert root == given
+    assert len(read_table(root / settings.teach.teacher["table"]))

@@ -86,24 +86,39 @@ def load_study(
     lent = lent_teacher(data, path)
     if lent is not None:
         cohort = CohortSettings.from_data(data.get("cohort"), source=f"{path}, 'cohort'")
-        own_root = (roots[0] if roots else base / cohort.root).resolve()
         folder = cohorts or path.parent / "cohorts"
-        teacher = precomputed(*_lender(lent, path, folder, progress), lent.findings, cohort, own_root, folder, progress)
+        lender = _lender(lent, path, root, folder, progress)
+        teacher = precomputed(*lender, lent.findings, cohort, _root(cohort, roots, base), folder, progress)
         data = {**data, "teach": {**data["teach"], "teacher": teacher}}
     study = StudySettings.from_data(data, source=str(path))
-    return study, (roots[0] if roots else base / study.cohort.root).resolve()
+    return study, _root(study.cohort, roots, base)
 
 
-def _lender(lent: LentTeacher, path: Path, cohorts: Path, progress: Progress) -> tuple[StudySettings, Path]:
-    """Return the lender's settings and root; one that has borrowed its teacher itself is refused."""
+def _root(cohort: CohortSettings, given: Sequence[Path], base: Path) -> Path:
+    return (given[0] if given else base / cohort.root).resolve()
+
+
+def _lender(
+    lent: LentTeacher, path: Path, root: Path | Sequence[Path] | None, cohorts: Path, progress: Progress
+) -> tuple[StudySettings, Path]:
+    """Return the lender's settings and root; one that has borrowed its teacher itself is refused.
+
+    A variant of the same file lies where ``root`` says that this one lies, unless it is a phantom.
+    """
     lender = path if lent.study is None else path.parent / lent.study
     data = read_yaml(lender)
-    if isinstance(data, dict) and lent_teacher(vary(data, lent.variant, lender), lender) is not None:
-        raise InputError(
-            f"{path}, 'teach.teacher.lent': the teacher of {lender.name}{_of(lent.variant)} is lent itself; name the "
-            "study that it learned in."
-        )
-    return load_study(lender, None, cohorts, progress, lent.variant)
+    cohort: object = None
+    if isinstance(data, dict):
+        data = vary(data, lent.variant, lender)
+        cohort = data.get("cohort")
+        if lent_teacher(data, lender) is not None:
+            raise InputError(
+                f"{path}, 'teach.teacher.lent': the teacher of {lender.name}{_of(lent.variant)} is lent itself; name "
+                "the study that it learned in."
+            )
+    is_phantom = isinstance(cohort, dict) and "phantom" in cohort
+    own_root = None if is_phantom or lent.study is not None else root
+    return load_study(lender, own_root, cohorts, progress, lent.variant)
 
 
 def _of(variant: str | None) -> str:
