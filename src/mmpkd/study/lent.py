@@ -24,8 +24,8 @@ KEY = "lent"
 class LentTeacher(Settings):
     """What a study file says under ``teach: {teacher: {lent: ...}}``, in place of a teacher of its own.
 
-    The lender's patients should be others: its teacher has learned from all its training cases, so that patients of both
-    would get soft labels in sample.
+    The lender's patients should be others: its teacher has learned from all its training cases, so that patients of
+    both would get soft labels in sample.
 
     Args:
         study: The lender's study file, relative to this one; this file itself if it is not given, another of whose
